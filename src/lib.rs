@@ -1,0 +1,1 @@
+//! serbroker: serial ports on the network, compatible with ser2net.

@@ -1,0 +1,2 @@
+//! The `serbroker` program.
+fn main() {}
