@@ -1,1 +1,16 @@
 //! serbroker: serial ports on the network, compatible with ser2net.
+//!
+//! The crate is a library with a thin program on top, so that every part can be tested without
+//! starting a process. Data flows like this:
+//!
+//! ```text
+//! socket -> [TLS] -> telnet::Codec -> port (owner of the device) -> serial::Device
+//! serial::Device -> batch (chardelay) -> each session: telnet::Codec -> [TLS] -> socket
+//! ```
+//!
+//! [`config`] turns files into a validated [`config::Config`]; the supervisor keeps the running
+//! ports equal to it; [`port`] holds the task that owns one serial device and its sessions.
+
+pub mod config;
+pub mod serial;
+pub mod telnet;

@@ -1,0 +1,67 @@
+//! Diagnostics that point at the user's text.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// A text that was read: the file's name as the user gave it, and its content.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Source {
+    /// Name for messages: a path, `-Y` or `-C`.
+    pub name: String,
+    /// The whole text.
+    pub text: String,
+}
+
+/// A place in a [`Source`]: a range of bytes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Span {
+    /// The text.
+    pub source: Arc<Source>,
+    /// First byte.
+    pub start: usize,
+    /// Byte after the last.
+    pub end: usize,
+}
+
+impl fmt::Debug for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (line, column) = self.line_column();
+        write!(f, "{}:{line}:{column}", self.source.name)
+    }
+}
+
+impl Span {
+    /// Line and column of the start, both counted from 1; columns count characters.
+    pub fn line_column(&self) -> (usize, usize) {
+        let upto = self.source.text.get(..self.start.min(self.source.text.len())).unwrap_or("");
+        let line = upto.matches('\n').count() + 1;
+        let column = upto.rsplit('\n').next().map_or(0, |l| l.chars().count()) + 1;
+        (line, column)
+    }
+}
+
+/// How bad a diagnostic is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Runs, but the user should know.
+    Warning,
+    /// The connection that it belongs to does not run.
+    Error,
+    /// The file as a whole cannot be used.
+    Fatal,
+}
+
+/// One message about the configuration.
+#[derive(Clone, Debug)]
+pub struct Diagnostic {
+    /// How bad.
+    pub severity: Severity,
+    /// Where; `None` when it is about a whole file.
+    pub span: Option<Span>,
+    /// What is wrong, naming the offending token.
+    pub message: String,
+    /// What to write instead.
+    pub help: Option<String>,
+    /// The connection that does not run because of it.
+    pub connection: Option<String>,
+}

@@ -1,0 +1,174 @@
+//! The configuration: two front ends (legacy lines, YAML) that meet in [`raw`], and one model.
+//!
+//! text → [`raw::RawFile`] (every piece with its [`error::Span`]) → `resolve` → [`Config`].
+//! A [`Config`] is valid: what is in it can be run as it is.
+
+pub mod error;
+pub mod raw;
+
+use crate::serial::settings::DeviceConfig;
+use ipnet::IpNet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// All that the program runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// The connections, in the order of the file; names are unique.
+    pub connections: Vec<Connection>,
+    /// Where health is served; `None`: nowhere.
+    pub metrics: Option<SocketAddr>,
+}
+
+/// One accepter joined to one connector.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// Name: YAML anchor or key, or the port text of a legacy line. Logs and metrics use it.
+    pub name: String,
+    /// `enable:` / legacy state other than `off`.
+    pub enabled: bool,
+    /// What listens.
+    pub accepter: Accepter,
+    /// What is opened for the first client.
+    pub connector: Connector,
+    /// An idle client is closed after this time; `None`: never.
+    pub timeout: Option<Duration>,
+    /// Everything else.
+    pub options: Options,
+}
+
+/// What listens: filters on top of a transport.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepter {
+    /// As written (after substitution); `\p` in strings.
+    pub text: String,
+    /// Telnet on the stream, outermost.
+    pub telnet: Option<TelnetOptions>,
+    /// TLS below telnet.
+    pub tls: Option<TlsOptions>,
+    /// The sockets.
+    pub tcp: TcpListen,
+}
+
+/// Options of the telnet filter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TelnetOptions {
+    /// Offer and obey RFC 2217.
+    pub rfc2217: bool,
+}
+
+/// Options of the `ssl` filter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsOptions {
+    /// PEM file with the private key.
+    pub key: PathBuf,
+    /// PEM file with the certificate chain.
+    pub cert: PathBuf,
+    /// PEM file (or directory) of authorities that client certificates are checked against.
+    pub ca: Option<PathBuf>,
+    /// A client certificate is asked for and must verify.
+    pub client_auth: bool,
+}
+
+/// Which address family a listener uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Family {
+    /// Both; without a host one dual-stack socket.
+    #[default]
+    Any,
+    /// IPv4 only.
+    V4,
+    /// IPv6 only.
+    V6,
+    /// IPv6 socket that also takes IPv4 (`ipv6n4`).
+    V6Mapped,
+}
+
+/// A TCP listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TcpListen {
+    /// Address family.
+    pub family: Family,
+    /// Host name or address; `None`: all.
+    pub host: Option<String>,
+    /// Port number; 0 lets the kernel choose.
+    pub port: u16,
+    /// `TCP_NODELAY` on accepted sockets; ser2net always sets it.
+    pub nodelay: bool,
+    /// `SO_REUSEADDR` on the listener.
+    pub reuseaddr: bool,
+}
+
+/// What is opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connector {
+    /// As written (after substitution); `\d` in strings, and equal texts share a device.
+    pub text: String,
+    /// The serial device.
+    pub device: DeviceConfig,
+}
+
+/// Options of a connection, all with their values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// A new client throws out an old one when the port is full.
+    pub kickolduser: bool,
+    /// Most clients at a time, at least 1.
+    pub max_connections: usize,
+    /// Text for a new client, with escapes.
+    pub banner: Option<Template>,
+    /// Text for the device when it is opened.
+    pub openstr: Option<Template>,
+    /// Text for the device before it is closed.
+    pub closestr: Option<Template>,
+    /// The device sending these bytes closes all clients.
+    pub closeon: Option<Template>,
+    /// The device sending these bytes ends a batch (`sendon`).
+    pub sendon: Option<Template>,
+    /// RFC 2217 signature; `None`: the default one.
+    pub signature: Option<Template>,
+    /// Send a break when the client sends a telnet sync.
+    pub telnet_brk_on_sync: bool,
+    /// Gather bytes of the device for a short time.
+    pub chardelay: bool,
+    /// Characters to wait for, in tenths.
+    pub chardelay_scale: u32,
+    /// Shortest wait, microseconds.
+    pub chardelay_min: u32,
+    /// Longest wait, microseconds.
+    pub chardelay_max: u32,
+    /// Bytes gathered or read from the device at a time.
+    pub dev_to_net_bufsize: usize,
+    /// Bytes taken from a client at a time.
+    pub net_to_dev_bufsize: usize,
+    /// Nothing goes from the device to clients.
+    pub no_con_to_acc: bool,
+    /// Nothing goes from clients to the device.
+    pub no_acc_to_con: bool,
+    /// Who may connect (`remaddr`); empty: everybody.
+    pub remaddr: Vec<RemoteRule>,
+    /// Who may connect (serbroker's `allow`), as networks; `None`: everybody.
+    pub allow: Option<Vec<IpNet>>,
+    /// Wait between attempts to listen.
+    pub accepter_retry: Duration,
+    /// Wait between attempts to open the device.
+    pub connector_retry: Duration,
+    /// Send the reason as text to a client that is refused.
+    pub refusal_text: bool,
+}
+
+/// One address of `remaddr`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoteRule {
+    /// `!`: clients that match are refused.
+    pub negate: bool,
+    /// Network, or one address as /32 or /128.
+    pub net: IpNet,
+    /// Source port; `None`: any.
+    pub port: Option<u16>,
+}
+
+/// A string with `\` escapes that are filled in when it is used (`port::template`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template(pub Vec<u8>);
