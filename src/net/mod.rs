@@ -1,0 +1,6 @@
+//! The network side: listening sockets, accepted streams, TLS and address limits.
+
+pub mod allow;
+pub mod listener;
+pub mod stream;
+pub mod tls;

@@ -1,0 +1,95 @@
+//! One accepted stream, plain or TLS, with poll functions that go straight to the socket.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+/// A stream that a client came in on.
+#[derive(Debug)]
+pub enum Stream {
+    /// Plain TCP.
+    Tcp(TcpStream),
+    /// TLS over TCP, handshake done.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    /// Reads into `buf`; `Ok(0)` is the end of the stream.
+    ///
+    /// # Errors
+    /// Those of the socket. A TLS peer that closes without `close_notify` counts as a plain end.
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut read = ReadBuf::new(buf);
+        let result = match self {
+            Self::Tcp(s) => Pin::new(s).poll_read(cx, &mut read),
+            Self::Tls(s) => Pin::new(s.as_mut()).poll_read(cx, &mut read),
+        };
+        Poll::Ready(match ready!(result) {
+            Ok(()) => Ok(read.filled().len()),
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
+            Err(e) => Err(e),
+        })
+    }
+
+    /// Writes some of `data`; with TLS they may stay in its buffer until [`Stream::poll_flush`].
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn poll_write(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tcp(s) => Pin::new(s).poll_write(cx, data),
+            Self::Tls(s) => Pin::new(s.as_mut()).poll_write(cx, data),
+        }
+    }
+
+    /// Brings what TLS holds onto the wire; nothing to do on plain TCP.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(_) => Poll::Ready(Ok(())),
+            Self::Tls(s) => Pin::new(s.as_mut()).poll_flush(cx),
+        }
+    }
+
+    /// Says goodbye: `close_notify` with TLS. The FIN of plain TCP comes from dropping the stream,
+    /// so that unread input turns it into a reset, as with ser2net.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn poll_goodbye(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(_) => Poll::Ready(Ok(())),
+            Self::Tls(s) => Pin::new(s.as_mut()).poll_shutdown(cx),
+        }
+    }
+}
+
+/// An address as ser2net writes it (`\I`): `ipv4,127.0.0.1,4000` or `ipv6,::ffff:127.0.0.1,4000`.
+pub fn address_text(addr: &SocketAddr) -> String {
+    match addr {
+        SocketAddr::V4(a) => format!("ipv4,{},{}", a.ip(), a.port()),
+        SocketAddr::V6(a) => format!("ipv6,{},{}", a.ip(), a.port()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_keep_the_family_of_the_socket() {
+        for (addr, text) in [
+            ("127.0.0.1:4000", "ipv4,127.0.0.1,4000"),
+            ("[::ffff:127.0.0.1]:4000", "ipv6,::ffff:127.0.0.1,4000"),
+            ("[::1]:4000", "ipv6,::1,4000"),
+        ] {
+            assert_eq!(address_text(&addr.parse().unwrap()), text);
+        }
+    }
+}

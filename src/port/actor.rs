@@ -1,0 +1,365 @@
+//! The task of a port: its state, and the one poll function that moves everything on.
+
+use super::batch::Batch;
+use super::device::DeviceState;
+use super::matcher::Matcher;
+use super::outbuf::OutBuf;
+use super::session::Session;
+use super::visitors::Leaving;
+use super::{COMMAND_QUEUE, Command, Handle};
+use crate::config::Connection;
+use crate::log::RepeatLimiter;
+use crate::metrics::{CloseReason, Metrics};
+use crate::net::listener::Listener;
+use crate::net::tls;
+use crate::status::{PortInfo, PortReporter, StatusTable};
+use crate::timer::PreciseTimer;
+use std::collections::HashSet;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::Sleep;
+use tokio_rustls::TlsAcceptor;
+use tracing::{error, info};
+
+/// Rounds of one poll before other tasks get their turn.
+const ROUNDS: usize = 32;
+/// Time in which everything is closed after [`Command::Shutdown`].
+const SHUTDOWN_LIMIT: Duration = Duration::from_millis(800);
+
+/// What all ports share.
+#[derive(Clone, Debug)]
+pub struct Environment {
+    /// Connector texts in use: two connections with the same text share a device.
+    pub claims: Arc<Claims>,
+    /// Where metrics are registered.
+    pub metrics: Arc<Metrics>,
+    /// Where ports show their state.
+    pub status: Arc<StatusTable>,
+    /// RFC 2217 signature of ports without the option.
+    pub signature: Arc<str>,
+}
+
+/// Connector texts that are in use.
+#[derive(Debug, Default)]
+pub struct Claims(Mutex<HashSet<String>>);
+
+impl Claims {
+    /// Takes `text`; false when it is taken.
+    pub(super) fn take(&self, text: &str) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(text.to_owned())
+    }
+
+    /// Gives `text` back.
+    pub(super) fn give_back(&self, text: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(text);
+    }
+}
+
+/// Whether the port goes on.
+#[derive(Debug)]
+pub(super) enum Phase {
+    Running,
+    /// Ends when the last client has left.
+    Retiring,
+    /// Ends now, by this time at the latest.
+    Ending(Instant),
+}
+
+/// Everything that a port is.
+#[derive(Debug)]
+pub(super) struct Port {
+    pub(super) env: Environment,
+    /// Name of the connection; it never changes.
+    pub(super) name: String,
+    pub(super) conn: Connection,
+    /// Takes the place of `conn` when nobody is connected.
+    pub(super) next: Option<Box<Connection>>,
+    commands: mpsc::Receiver<Command>,
+    /// For tasks that finish a handshake.
+    pub(super) own: mpsc::WeakSender<Command>,
+    pub(super) listener: Listener,
+    pub(super) tls: Option<TlsAcceptor>,
+    pub(super) sessions: Vec<Session>,
+    pub(super) leaving: Vec<Leaving>,
+    pub(super) last_id: u64,
+    pub(super) dev: DeviceState,
+    /// Bytes for the device that it did not take yet; clients are read only while it is empty, so
+    /// one chunk ([`super::data::UPLINK_CHUNK`]) and the open or close string are the most.
+    pub(super) to_dev: OutBuf,
+    pub(super) batch: Batch,
+    pub(super) batch_due: Option<Instant>,
+    pub(super) batch_timer: Option<PreciseTimer>,
+    pub(super) closeon: Option<Matcher>,
+    pub(super) phase: Phase,
+    pub(super) report: PortReporter,
+    pub(super) errors: RepeatLimiter,
+    /// Set by whatever moved on; a poll ends when a round sets nothing.
+    pub(super) moved: bool,
+    /// Time of this poll.
+    pub(super) now: Instant,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+/// Starts the task of a port. Its sockets are bound when this returns, unless a host name must be
+/// looked up or binding failed (then it is tried again).
+pub fn start(connection: Connection, env: Environment) -> (Handle, JoinHandle<()>) {
+    let (sender, commands) = mpsc::channel(COMMAND_QUEUE);
+    let mut port = Port::new(connection, env, commands, sender.downgrade());
+    port.start_listening();
+    let task = tokio::spawn(async move {
+        poll_fn(|cx| port.poll(cx)).await;
+        info!(port = %port.name, "stopped");
+    });
+    (Handle { commands: sender }, task)
+}
+
+impl Port {
+    fn new(
+        conn: Connection,
+        env: Environment,
+        commands: mpsc::Receiver<Command>,
+        own: mpsc::WeakSender<Command>,
+    ) -> Self {
+        let report = env.status.register(&env.metrics, info(&conn));
+        Self {
+            listener: Listener::stopped(conn.accepter.tcp.clone()),
+            tls: None,
+            sessions: Vec::new(),
+            leaving: Vec::new(),
+            last_id: 0,
+            dev: DeviceState::Closed,
+            to_dev: OutBuf::default(),
+            batch: Batch::new(&conn.options, None, &conn.connector.device.line),
+            batch_due: None,
+            batch_timer: None,
+            closeon: None,
+            phase: Phase::Running,
+            report,
+            errors: RepeatLimiter::default(),
+            moved: false,
+            now: Instant::now(),
+            sleep: None,
+            next: None,
+            name: conn.name.clone(),
+            env,
+            conn,
+            commands,
+            own,
+        }
+    }
+
+    /// Listens as `conn` says.
+    fn start_listening(&mut self) {
+        self.tls = None;
+        if let Some(options) = &self.conn.accepter.tls {
+            match tls::acceptor(options) {
+                Ok(acceptor) => self.tls = Some(acceptor),
+                Err(e) => {
+                    // without TLS the port would be open to everybody: rather not at all
+                    error!(port = %self.name, "not listening: {e}");
+                    self.report.listening(Err(e.to_string()));
+                    self.listener = Listener::stopped(self.conn.accepter.tcp.clone());
+                    return;
+                }
+            }
+        }
+        self.listener = Listener::start(self.conn.accepter.tcp.clone(), self.conn.options.accepter_retry);
+    }
+
+    /// Reads certificate and key again; new clients get the new ones.
+    fn refresh_tls(&mut self) {
+        let Some(options) = &self.conn.accepter.tls else { return };
+        match tls::acceptor(options) {
+            Ok(acceptor) if self.tls.is_some() => self.tls = Some(acceptor),
+            Ok(_) => self.start_listening(),
+            Err(e) => error!(port = %self.name, "the old certificate stays in use: {e}"),
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.now = Instant::now();
+        for _ in 0..ROUNDS {
+            self.moved = false;
+            self.poll_commands(cx);
+            self.poll_listener(cx);
+            self.poll_device_state(cx);
+            self.poll_up(cx);
+            self.poll_down(cx);
+            self.poll_timers(cx);
+            self.reap(cx);
+            if self.over() {
+                return Poll::Ready(());
+            }
+            if !self.moved {
+                self.arm_sleep(cx);
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn poll_commands(&mut self, cx: &mut Context<'_>) {
+        while let Poll::Ready(command) = self.commands.poll_recv(cx) {
+            self.moved = true;
+            match command {
+                Some(Command::Attach(stream, peer)) => self.attach(cx, stream, peer),
+                Some(Command::Replace(connection)) => {
+                    self.next = Some(connection);
+                    if !self.idle() {
+                        info!(port = %self.name, "configuration changed: takes effect when the last client leaves");
+                    }
+                }
+                Some(Command::Retire(done)) => {
+                    if matches!(self.phase, Phase::Running) {
+                        self.phase = Phase::Retiring;
+                    }
+                    self.stop_listening();
+                    // nobody listening any more is nobody's loss
+                    let _ = done.send(());
+                }
+                Some(Command::Refresh) => self.refresh_tls(),
+                // nobody can talk to the port any more: end as if asked to
+                Some(Command::Shutdown) | None => {
+                    if !matches!(self.phase, Phase::Ending(_)) {
+                        self.phase = Phase::Ending(self.now + SHUTDOWN_LIMIT);
+                        self.stop_listening();
+                        self.end_all(CloseReason::Shutdown);
+                    }
+                    break;
+                }
+            }
+        }
+    }
+
+    fn stop_listening(&mut self) {
+        self.listener = Listener::stopped(self.conn.accepter.tcp.clone());
+        self.report.listening(Err(String::new()));
+    }
+
+    /// Nobody is connected and the device is closed.
+    fn idle(&self) -> bool {
+        self.sessions.is_empty() && matches!(self.dev, DeviceState::Closed)
+    }
+
+    /// Takes what has ended off the port and starts what follows from it.
+    fn reap(&mut self, cx: &mut Context<'_>) {
+        let mut i = 0;
+        while i < self.sessions.len() {
+            if let Some(reason) = self.sessions[i].ending {
+                let session = self.sessions.remove(i);
+                self.leave(cx, session, reason);
+                self.moved = true;
+            } else {
+                i += 1;
+            }
+        }
+        self.poll_leaving(cx);
+        if !self.sessions.iter().any(|s| s.greeted) {
+            // newcomers that took the place of kicked clients wait until the device is open again
+            self.begin_close(cx);
+        }
+        if self.idle() && let Some(next) = self.next.take() {
+            self.switch(*next);
+        }
+    }
+
+    /// Runs with `next` from now on; nobody is connected.
+    fn switch(&mut self, next: Connection) {
+        let rebind = next.accepter != self.conn.accepter
+            || next.options.accepter_retry != self.conn.options.accepter_retry
+            || next.accepter.tls.is_some();
+        self.conn = next;
+        self.report.describe(info(&self.conn));
+        self.moved = true;
+        if rebind && matches!(self.phase, Phase::Running) {
+            // the old sockets go first: the new ones may want the same port
+            self.stop_listening();
+            self.start_listening();
+        }
+        info!(port = %self.name, "runs with its new configuration");
+    }
+
+    fn over(&mut self) -> bool {
+        match self.phase {
+            Phase::Running => false,
+            Phase::Retiring => self.idle() && self.leaving.is_empty(),
+            Phase::Ending(deadline) => {
+                if self.now >= deadline {
+                    self.abandon_device();
+                    self.leaving.clear();
+                }
+                self.idle() && self.leaving.is_empty()
+            }
+        }
+    }
+
+    /// Makes sure that the task wakes up for the earliest thing that is to happen by time.
+    fn arm_sleep(&mut self, cx: &mut Context<'_>) {
+        let Some(at) = self.next_deadline() else {
+            self.sleep = None;
+            return;
+        };
+        let at = tokio::time::Instant::from_std(at);
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+        if sleep.deadline() != at {
+            sleep.as_mut().reset(at);
+        }
+        if sleep.as_mut().poll(cx).is_ready() {
+            cx.waker().wake_by_ref();
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let ending = match self.phase {
+            Phase::Ending(at) => Some(at),
+            _ => None,
+        };
+        let leaving = self.leaving.iter().map(Leaving::deadline);
+        let idle = self.sessions.iter().filter_map(|s| self.idle_deadline(s));
+        let held = self.sessions.iter().filter_map(|s| s.held.as_ref()).map(|h| h.since + super::data::HELD_LIMIT);
+        ending.into_iter().chain(leaving).chain(idle).chain(held).chain(self.dev.deadlines()).min()
+    }
+
+    fn poll_timers(&mut self, cx: &mut Context<'_>) {
+        for i in 0..self.sessions.len() {
+            let due = self.idle_deadline(&self.sessions[i]).is_some_and(|at| at <= self.now);
+            if due && self.sessions[i].ending.is_none() {
+                self.sessions[i].ending = Some(CloseReason::Idle);
+                self.moved = true;
+            }
+        }
+        self.poll_device_timers(cx);
+    }
+
+    /// When an idle client is closed: ser2net counts whole seconds from when the device was
+    /// opened, and closes at the first tick after more than `timeout` of them.
+    fn idle_deadline(&self, session: &Session) -> Option<Instant> {
+        let timeout = self.conn.timeout?;
+        let epoch = self.dev.opened_at()?;
+        let ticks = session.active.saturating_duration_since(epoch).as_secs();
+        epoch.checked_add(Duration::from_secs(ticks.checked_add(1)?)).and_then(|t| t.checked_add(timeout))
+    }
+
+    /// Marks every client for leaving.
+    pub(super) fn end_all(&mut self, reason: CloseReason) {
+        for session in &mut self.sessions {
+            session.ending.get_or_insert(reason);
+        }
+        self.moved = true;
+    }
+}
+
+fn info(conn: &Connection) -> PortInfo {
+    PortInfo {
+        name: conn.name.clone(),
+        accepter: conn.accepter.text.clone(),
+        device: conn.connector.device.path.clone(),
+        enabled: conn.enabled,
+    }
+}

@@ -1,0 +1,180 @@
+//! Requests of clients to the device, and their answers.
+
+use super::actor::Port;
+use super::device::OpenDevice;
+use crate::metrics::{DropDirection, DropReason};
+use crate::serial::request::{Notice, Purge, Reply, Request};
+use crate::serial::settings::{Flow, LineSettings};
+use std::task::Context;
+use std::time::Duration;
+use tracing::debug;
+
+impl Port {
+    /// Does what a client asks and answers with what is in force now. As with ser2net, every
+    /// client of the port is told of line settings that one of them asks for.
+    pub(super) fn request(&mut self, cx: &mut Context<'_>, index: usize, request: Request) {
+        self.moved = true;
+        let line = self.dev.open().map_or(self.conn.connector.device.line, |open| open.line);
+        let reply = match request {
+            Request::Signature => {
+                let text = self.signature();
+                return self.sessions[index].send_reply(cx, &Reply::Signature(text));
+            }
+            Request::ClientSignature(text) => {
+                return debug!(port = %self.name, "client signature: {}", String::from_utf8_lossy(&text));
+            }
+            Request::Baud(value) => {
+                Reply::Baud(self.set_line(value.map(|baud| LineSettings { baud, ..line }), line).baud)
+            }
+            Request::Size(value) => {
+                Reply::Size(self.set_line(value.map(|size| LineSettings { size, ..line }), line).size)
+            }
+            Request::Parity(value) => {
+                Reply::Parity(self.set_line(value.map(|parity| LineSettings { parity, ..line }), line).parity)
+            }
+            Request::Stop(value) => {
+                Reply::Stop(self.set_line(value.map(|stop| LineSettings { stop, ..line }), line).stop)
+            }
+            Request::Flow(value) => Reply::Flow(self.set_flow(value, line)),
+            Request::InboundFlow(value) => Reply::InboundFlow(self.set_flow(value, line)),
+            Request::Break(value) => Reply::Break(self.set_break(value)),
+            Request::SendBreak(length) => return self.send_break(length),
+            Request::Dtr(value) => Reply::Dtr(self.set_modem(value, None).0),
+            Request::Rts(value) => Reply::Rts(self.set_modem(None, value).1),
+            Request::DtrRts(dtr, rts) => {
+                let (dtr, rts) = self.set_modem(Some(dtr), Some(rts));
+                self.tell_all(cx, &Reply::Dtr(dtr));
+                Reply::Rts(rts)
+            }
+            Request::Purge(what) => {
+                self.purge(what);
+                Reply::Purge(what)
+            }
+            Request::Suspend(suspended) => return self.sessions[index].suspend(cx, suspended),
+            Request::ModemMask(mask) => {
+                self.sessions[index].send_reply(cx, &Reply::ModemMask(mask));
+                return self.tell_modem(cx, index);
+            }
+            Request::LineMask(mask) => {
+                return self.sessions[index].send_reply(cx, &Reply::LineMask(mask));
+            }
+            Request::PollModem => return self.tell_modem(cx, index),
+            Request::PollLine => {
+                // errors are told as they are counted; what is left to tell is that there are none
+                return self.sessions[index].send_notice(cx, Notice::Line(0), true);
+            }
+        };
+        self.tell_all(cx, &reply);
+    }
+
+    fn tell_all(&mut self, cx: &mut Context<'_>, reply: &Reply) {
+        for session in &mut self.sessions {
+            session.send_reply(cx, reply);
+        }
+    }
+
+    fn tell_modem(&mut self, cx: &mut Context<'_>, index: usize) {
+        let state = self.dev.open().map_or(0, |open| {
+            if open.has_modem && let Ok(lines) = open.device.modem_lines() {
+                open.modem = lines;
+            }
+            open.modem.state(None)
+        });
+        self.sessions[index].send_notice(cx, Notice::Modem(state), true);
+        self.schedule_look();
+    }
+
+    fn signature(&self) -> Vec<u8> {
+        match &self.conn.options.signature {
+            Some(text) => text.0.clone(),
+            None => self.env.signature.as_bytes().to_vec(),
+        }
+    }
+
+    /// Programs `wanted`, if anything, and tells what is in force.
+    fn set_line(&mut self, wanted: Option<LineSettings>, line: LineSettings) -> LineSettings {
+        let Some(wanted) = wanted else { return line };
+        let Some(open) = self.dev.open() else { return line };
+        match open.device.apply(&wanted) {
+            Ok(actual) => {
+                open.line = actual;
+                self.batch.set_line(&actual);
+                actual
+            }
+            Err(e) => {
+                self.complain("settings", &format!("the device refuses {wanted}: {e}"));
+                line
+            }
+        }
+    }
+
+    fn set_flow(&mut self, value: Option<Flow>, line: LineSettings) -> Flow {
+        self.set_line(value.map(|flow| LineSettings { flow, ..line }), line).flow
+    }
+
+    fn set_break(&mut self, value: Option<bool>) -> bool {
+        let Some(open) = self.dev.open() else { return false };
+        if let Some(on) = value {
+            open.break_until = None;
+            match open.device.set_break(on) {
+                Ok(()) => open.break_on = on,
+                Err(e) => self.complain("break", &format!("the device refuses a break: {e}")),
+            }
+        }
+        self.dev.open().is_some_and(|open| open.break_on)
+    }
+
+    fn send_break(&mut self, length: Duration) {
+        if self.set_break(Some(true)) {
+            let end = self.now + length;
+            if let Some(open) = self.dev.open() {
+                open.break_until = Some(end);
+            }
+        }
+    }
+
+    /// Sets DTR and RTS in one call and tells their state. A device without modem lines is
+    /// answered as if it had them, because clients wait for the answer.
+    fn set_modem(&mut self, dtr: Option<bool>, rts: Option<bool>) -> (bool, bool) {
+        let Some(open) = self.dev.open() else { return (dtr.unwrap_or(true), rts.unwrap_or(true)) };
+        if dtr.is_some() || rts.is_some() {
+            match open.device.set_modem(dtr, rts) {
+                Ok(()) => {}
+                Err(e) if open.has_modem => self.complain("modem", &format!("the device refuses DTR or RTS: {e}")),
+                Err(_) => {}
+            }
+        }
+        self.dev.open().map_or((true, true), |open| open.remember_outputs(dtr, rts))
+    }
+
+    fn purge(&mut self, what: Purge) {
+        if matches!(what, Purge::Receive | Purge::Both) {
+            let gone = self.batch.clear();
+            self.batch_due = None;
+            self.dropped(DropDirection::ToClients, DropReason::Purged, gone);
+        }
+        if matches!(what, Purge::Transmit | Purge::Both) {
+            let gone = self.to_dev.len();
+            self.to_dev.clear();
+            self.dropped(DropDirection::ToDevice, DropReason::Purged, gone);
+        }
+        let Some(open) = self.dev.open() else { return };
+        if let Err(e) = open.device.purge(what) {
+            self.complain("purge", &format!("the device refuses to purge: {e}"));
+        }
+    }
+}
+
+impl OpenDevice {
+    /// State of DTR and RTS after they were set; what the driver says where it has modem lines.
+    fn remember_outputs(&mut self, dtr: Option<bool>, rts: Option<bool>) -> (bool, bool) {
+        if self.has_modem && let Ok(lines) = self.device.modem_lines() {
+            self.modem.dtr = lines.dtr;
+            self.modem.rts = lines.rts;
+        } else {
+            self.modem.dtr = dtr.unwrap_or(self.modem.dtr);
+            self.modem.rts = rts.unwrap_or(self.modem.rts);
+        }
+        (self.modem.dtr, self.modem.rts)
+    }
+}

@@ -1,0 +1,303 @@
+//! Payload between the device and the clients: the hot path.
+
+use super::actor::Port;
+use super::batch::Decision;
+use super::device::DeviceState;
+use super::scratch;
+use super::session::Held;
+use crate::metrics::{CloseReason, Direction, DropDirection, DropReason};
+use crate::serial::request::Request;
+use crate::telnet::Item;
+use crate::timer::PreciseTimer;
+use std::io;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// Bytes taken from a client at a time. ser2net's `net-to-dev-bufsize` is 64 by default; the
+/// option raises this bound but does not lower it, because small reads only cost time.
+pub(super) const UPLINK_CHUNK: usize = 8 * 1024;
+/// Chunks read from one side before the other gets its turn.
+const TURNS: usize = 4;
+/// A client with so many bytes to take, while another keeps up, is closed: it would have to be
+/// waited for, or its memory would grow without end.
+const SLOW_LIMIT: usize = 256 * 1024;
+/// A request waits so long for the data before it; a device that takes nothing must not keep
+/// a client from resetting it.
+pub(super) const HELD_LIMIT: Duration = Duration::from_secs(1);
+
+impl Port {
+    /// Clients to device. Clients are read only while nothing waits for the device.
+    pub(super) fn poll_up(&mut self, cx: &mut Context<'_>) {
+        self.flush_to_device(cx);
+        for i in 0..self.sessions.len() {
+            if self.sessions[i].held.is_some() {
+                self.resume_held(cx, i);
+            }
+            for _ in 0..TURNS {
+                let session = &self.sessions[i];
+                let readable = session.greeted && session.ending.is_none() && session.held.is_none();
+                if !readable || !self.to_dev.is_empty() || !self.read_client(cx, i) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Reads one chunk of a client; false when there is nothing now.
+    fn read_client(&mut self, cx: &mut Context<'_>, index: usize) -> bool {
+        let chunk = UPLINK_CHUNK.max(self.conn.options.net_to_dev_bufsize).min(scratch::READ_SIZE);
+        scratch::with_read(|buf| {
+            let session = &mut self.sessions[index];
+            let n = match session.stream.poll_read(cx, &mut buf[..chunk]) {
+                Poll::Pending => return false,
+                Poll::Ready(Ok(0)) => {
+                    session.ending.get_or_insert(CloseReason::Peer);
+                    self.moved = true;
+                    return false;
+                }
+                Poll::Ready(Ok(n)) => n,
+                Poll::Ready(Err(e)) => {
+                    session.failed(&e);
+                    self.moved = true;
+                    return false;
+                }
+            };
+            self.moved = true;
+            if let Some(report) = &session.report {
+                report.received(n);
+            }
+            self.from_client(cx, index, &buf[..n]);
+            true
+        })
+    }
+
+    /// Takes apart what a client sent.
+    fn from_client(&mut self, cx: &mut Context<'_>, index: usize, mut input: &[u8]) {
+        if self.sessions[index].codec.is_none() {
+            return self.payload(cx, index, input);
+        }
+        let mut wire = Vec::new();
+        loop {
+            let session = &mut self.sessions[index];
+            let Some(codec) = &mut session.codec else { return };
+            let item = codec.next(&mut input, &mut wire);
+            if !wire.is_empty() {
+                session.send_wire(cx, &wire);
+                wire.clear();
+            }
+            match item {
+                None => break,
+                Some(Item::Data(data)) => self.payload(cx, index, data),
+                Some(Item::Request(request)) => {
+                    if !self.to_dev.is_empty() && waits_for_data(&request) {
+                        let held = Held { request, rest: input.to_vec(), since: self.now };
+                        self.sessions[index].held = Some(held);
+                        break;
+                    }
+                    self.request(cx, index, request);
+                }
+            }
+        }
+        let session = &mut self.sessions[index];
+        if let Some(codec) = &mut session.codec {
+            let malformed = codec.take_malformed();
+            if malformed > 0 {
+                self.report.metrics().telnet_malformed(malformed);
+            }
+        }
+    }
+
+    /// Goes on with a client whose request had to wait.
+    fn resume_held(&mut self, cx: &mut Context<'_>, index: usize) {
+        let now = self.now;
+        let ready = |h: &mut Held| now.saturating_duration_since(h.since) >= HELD_LIMIT;
+        let empty = self.to_dev.is_empty();
+        let Some(held) = self.sessions[index].held.take_if(|h| empty || ready(h)) else { return };
+        self.moved = true;
+        self.request(cx, index, held.request);
+        self.from_client(cx, index, &held.rest);
+    }
+
+    /// Payload of a client.
+    fn payload(&mut self, cx: &mut Context<'_>, index: usize, data: &[u8]) {
+        self.sessions[index].active = self.now;
+        if self.conn.options.no_acc_to_con {
+            self.dropped(DropDirection::ToDevice, DropReason::OneWay, data.len());
+        } else {
+            self.to_device(cx, data);
+        }
+    }
+
+    /// Writes to the device what it takes now and keeps the rest.
+    pub(super) fn to_device(&mut self, cx: &mut Context<'_>, mut data: &[u8]) {
+        while self.to_dev.is_empty() && !data.is_empty() {
+            let DeviceState::Open(open) = &mut self.dev else { break };
+            match open.device.poll_write(cx, data) {
+                Poll::Ready(Ok(n)) => {
+                    self.report.metrics().bytes(Direction::ToDevice, n);
+                    data = &data[n..];
+                }
+                Poll::Ready(Err(e)) => return self.write_failed(cx, &e, data.len()),
+                Poll::Pending => break,
+            }
+        }
+        self.to_dev.push(data);
+    }
+
+    /// Writes what waits for the device.
+    pub(super) fn flush_to_device(&mut self, cx: &mut Context<'_>) {
+        while !self.to_dev.is_empty() {
+            let (DeviceState::Open(open) | DeviceState::Closing(open, _)) = &mut self.dev else { return };
+            match open.device.poll_write(cx, self.to_dev.pending()) {
+                Poll::Ready(Ok(n)) => {
+                    self.report.metrics().bytes(Direction::ToDevice, n);
+                    self.to_dev.consume(n);
+                    self.moved = true;
+                }
+                Poll::Ready(Err(e)) => return self.write_failed(cx, &e, 0),
+                Poll::Pending => return,
+            }
+        }
+    }
+
+    fn write_failed(&mut self, cx: &mut Context<'_>, error: &io::Error, unsent: usize) {
+        self.dropped(DropDirection::ToDevice, DropReason::DeviceClosed, unsent);
+        self.device_lost(cx, Some(error));
+    }
+
+    /// Device to clients: first what waits for clients, then new data if somebody can take it.
+    pub(super) fn poll_down(&mut self, cx: &mut Context<'_>) {
+        for session in &mut self.sessions {
+            if session.backlog() > 0 && session.ending.is_none() {
+                let before = session.backlog();
+                let _ = session.poll_out(cx);
+                self.moved |= session.backlog() < before || session.ending.is_some();
+            }
+        }
+        self.poll_batch(cx);
+        for _ in 0..TURNS {
+            if !self.somebody_can_take() || !self.read_device(cx) {
+                break;
+            }
+        }
+    }
+
+    /// The device is read while at least one client has taken everything: one that stops reading
+    /// holds the device back when it is alone, but not when others keep up.
+    fn somebody_can_take(&self) -> bool {
+        self.sessions.iter().any(|s| s.greeted && s.ending.is_none() && s.can_take())
+    }
+
+    /// Reads one chunk of the device; false when there is nothing now.
+    fn read_device(&mut self, cx: &mut Context<'_>) -> bool {
+        let DeviceState::Open(open) = &mut self.dev else { return false };
+        scratch::with_read(|buf| {
+            let n = match open.device.poll_read(cx, buf) {
+                Poll::Pending => return false,
+                Poll::Ready(Ok(0)) => {
+                    self.device_lost(cx, None);
+                    return false;
+                }
+                Poll::Ready(Ok(n)) => n,
+                Poll::Ready(Err(e)) => {
+                    self.device_lost(cx, Some(&e));
+                    return false;
+                }
+            };
+            self.moved = true;
+            self.report.metrics().bytes(Direction::FromDevice, n);
+            self.from_device(cx, &buf[..n]);
+            true
+        })
+    }
+
+    /// Sends on what the device sent, at once or gathered.
+    fn from_device(&mut self, cx: &mut Context<'_>, data: &[u8]) {
+        if self.conn.options.no_con_to_acc {
+            return self.dropped(DropDirection::ToClients, DropReason::OneWay, data.len());
+        }
+        let over = self.closeon.as_mut().is_some_and(|m| m.feed(data));
+        match self.batch.decide(data, self.now) {
+            Decision::Wait(due) if !over => {
+                self.batch.hold(data);
+                self.wait_for_batch(due);
+            }
+            _ if self.batch.held().is_empty() => self.publish(cx, data),
+            _ => {
+                self.batch.hold(data);
+                self.send_batch(cx);
+            }
+        }
+        if over {
+            self.end_all(CloseReason::CloseOn);
+        }
+    }
+
+    /// Hands data to every client.
+    fn publish(&mut self, cx: &mut Context<'_>, data: &[u8]) {
+        let alone = self.sessions.len() == 1;
+        for session in &mut self.sessions {
+            if !session.greeted || session.ending.is_some() {
+                continue;
+            }
+            session.active = self.now;
+            session.send_data(cx, data);
+            if !alone && session.backlog() > SLOW_LIMIT {
+                session.ending.get_or_insert(CloseReason::SlowReader);
+            }
+            self.moved |= session.ending.is_some();
+        }
+    }
+
+    /// Sends what is gathered.
+    pub(super) fn send_batch(&mut self, cx: &mut Context<'_>) {
+        self.batch_due = None;
+        if let Some(timer) = &mut self.batch_timer {
+            timer.disarm();
+        }
+        let held = self.batch.take();
+        if !held.is_empty() {
+            self.publish(cx, &held);
+            self.moved = true;
+        }
+        self.batch.reuse(held);
+    }
+
+    fn wait_for_batch(&mut self, due: std::time::Instant) {
+        self.batch_due = Some(due);
+        if self.batch_timer.is_none() {
+            // without a timer descriptor the runtime's clock does, a millisecond coarser
+            self.batch_timer = PreciseTimer::new().ok();
+        }
+        if let Some(timer) = &mut self.batch_timer {
+            timer.arm(due.saturating_duration_since(std::time::Instant::now()));
+        }
+    }
+
+    fn poll_batch(&mut self, cx: &mut Context<'_>) {
+        let Some(due) = self.batch_due else { return };
+        let rung = self.batch_timer.as_mut().is_some_and(|t| t.poll_expired(cx).is_ready());
+        if rung || due <= self.now {
+            self.send_batch(cx);
+        }
+    }
+}
+
+/// Whether a request keeps its place behind the data that was sent before it. Settings of the
+/// line do; what is meant to help with a stuck device, and what only asks, does not.
+fn waits_for_data(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::Baud(Some(_))
+            | Request::Size(Some(_))
+            | Request::Parity(Some(_))
+            | Request::Stop(Some(_))
+            | Request::Flow(Some(_))
+            | Request::InboundFlow(Some(_))
+            | Request::Break(Some(_))
+            | Request::SendBreak(_)
+            | Request::Dtr(Some(_))
+            | Request::Rts(Some(_))
+            | Request::DtrRts(..)
+    )
+}

@@ -1,0 +1,237 @@
+//! Clients come and go: accepting, refusing, kicking, greeting, leaving.
+
+use super::actor::{Phase, Port};
+use super::device::DeviceState;
+use super::session::Session;
+use super::{Command, client_text};
+use crate::metrics::{CloseReason, DropDirection, DropReason, Refusal};
+use crate::net::listener::{self, Event};
+use crate::net::stream::Stream;
+use crate::net::{allow, tls};
+use crate::telnet::Codec;
+use std::net::SocketAddr;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
+use tracing::{info, warn};
+
+/// Time that a client which leaves has for taking what was already sent to it.
+const LEAVE_LIMIT: Duration = Duration::from_secs(2);
+/// Clients that are leaving at the same time; above it the oldest is cut.
+const LEAVING_LIMIT: usize = 32;
+
+/// A client that is off the port but has bytes to take.
+#[derive(Debug)]
+pub(super) struct Leaving {
+    session: Session,
+    deadline: Instant,
+}
+
+impl Leaving {
+    pub(super) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+}
+
+impl Port {
+    pub(super) fn poll_listener(&mut self, cx: &mut Context<'_>) {
+        while let Poll::Ready(event) = self.listener.poll(cx) {
+            self.moved = true;
+            match event {
+                Event::Up => {
+                    let addresses: Vec<_> = self.listener.addresses().iter().map(ToString::to_string).collect();
+                    info!(port = %self.name, "listening on {}", addresses.join(" and "));
+                    self.report.listening(Ok(()));
+                    self.errors.forget("bind");
+                }
+                Event::Down(error) => {
+                    let text = listener::bind_error_text(self.listener.config(), &error);
+                    self.complain("bind", &text);
+                    self.report.listening(Err(text));
+                }
+                Event::AcceptFailed(error) => {
+                    self.env.metrics.accept_error();
+                    self.complain("accept", &format!("cannot accept clients for now: {error}"));
+                }
+                Event::Client(stream, peer) => self.welcome(cx, stream, peer),
+            }
+        }
+    }
+
+    /// Logs a problem that may come again and again: at once, then once a minute with a count.
+    pub(super) fn complain(&mut self, kind: &'static str, text: &str) {
+        if let Some(line) = self.errors.check(kind, text, self.now) {
+            warn!(port = %self.name, "{line}");
+        }
+    }
+
+    /// A fresh socket: address limits first, then TLS (in a task of its own, with a time limit).
+    fn welcome(&mut self, cx: &mut Context<'_>, stream: TcpStream, peer: SocketAddr) {
+        let telnet = self.conn.accepter.telnet.is_some();
+        if let Err(e) = listener::prepare(&stream, self.listener.config(), telnet) {
+            // the client is already gone
+            info!(port = %self.name, %peer, "client lost before it was served: {e}");
+            return;
+        }
+        let permitted = allow::permitted(&self.conn.options, &peer);
+        let Some(acceptor) = self.tls.clone() else {
+            return if permitted {
+                self.attach(cx, Stream::Tcp(stream), peer);
+            } else {
+                self.refuse(cx, Stream::Tcp(stream), peer, Refusal::NotAllowed);
+            };
+        };
+        if !permitted {
+            return self.note_refusal(peer, Refusal::NotAllowed);
+        }
+        let (own, name, metrics) = (self.own.clone(), self.name.clone(), self.report.metrics().clone());
+        tokio::spawn(async move {
+            let handshake = tokio::time::timeout(tls::HANDSHAKE_LIMIT, acceptor.accept(stream)).await;
+            match handshake {
+                Ok(Ok(stream)) => {
+                    if let Some(port) = own.upgrade() {
+                        // an error means that the port has ended: the client is dropped with it
+                        let _ = port.send(Command::Attach(Stream::Tls(Box::new(stream)), peer)).await;
+                    }
+                }
+                Ok(Err(e)) => {
+                    metrics.refused(Refusal::Tls);
+                    warn!(port = %name, %peer, "TLS handshake failed: {e}");
+                }
+                Err(_) => {
+                    metrics.refused(Refusal::Tls);
+                    warn!(port = %name, %peer, "TLS handshake not finished in {:?}", tls::HANDSHAKE_LIMIT);
+                }
+            }
+        });
+    }
+
+    /// A client whose handshake is done wants to use the port.
+    pub(super) fn attach(&mut self, cx: &mut Context<'_>, stream: Stream, peer: SocketAddr) {
+        if !matches!(self.phase, Phase::Running) {
+            return self.refuse(cx, stream, peer, Refusal::Closing);
+        }
+        if self.staying() >= self.conn.options.max_connections && !self.kick(peer) {
+            return self.refuse(cx, stream, peer, Refusal::PortBusy);
+        }
+        if matches!(self.dev, DeviceState::Closed) && !self.env.claims.take(&self.conn.connector.text) {
+            return self.refuse(cx, stream, peer, Refusal::DeviceBusy);
+        }
+        let others = self.staying();
+        let mut session = self.session(cx, stream, peer);
+        session.report = Some(self.report.client_joined(peer));
+        info!(port = %self.name, %peer, "client connected");
+        self.sessions.push(session);
+        self.moved = true;
+        match self.dev {
+            DeviceState::Closed => self.begin_open(),
+            DeviceState::Open(_) if others > 0 => self.greet(cx, self.sessions.len() - 1),
+            // greeted when the device is open (again)
+            _ => {}
+        }
+    }
+
+    /// Clients that are not about to leave.
+    fn staying(&self) -> usize {
+        self.sessions.iter().filter(|s| s.ending.is_none()).count()
+    }
+
+    /// A session with telnet's opening already on its way.
+    fn session(&mut self, cx: &mut Context<'_>, stream: Stream, peer: SocketAddr) -> Session {
+        self.last_id += 1;
+        let codec = self.conn.accepter.telnet.map(Codec::new);
+        let mut session = Session::new(self.last_id, peer, stream, codec, self.now);
+        if let Some(codec) = &mut session.codec {
+            let mut opening = Vec::new();
+            codec.opening(&mut opening);
+            session.send_wire(cx, &opening);
+        }
+        session
+    }
+
+    /// Makes room for a newer client. ser2net takes the client that came last.
+    fn kick(&mut self, newcomer: SocketAddr) -> bool {
+        if !self.conn.options.kickolduser {
+            return false;
+        }
+        let Some(old) = self.sessions.iter_mut().rev().find(|s| s.ending.is_none()) else { return false };
+        info!(port = %self.name, peer = %old.peer, "kicked for {newcomer}");
+        old.ending = Some(CloseReason::Kicked);
+        self.moved = true;
+        true
+    }
+
+    pub(super) fn refuse(&mut self, cx: &mut Context<'_>, stream: Stream, peer: SocketAddr, why: Refusal) {
+        self.note_refusal(peer, why);
+        let text = client_text(why);
+        if self.conn.options.refusal_text && !text.is_empty() {
+            let mut session = self.session(cx, stream, peer);
+            session.send_text(cx, text.as_bytes());
+            self.let_go(cx, session);
+        }
+    }
+
+    fn note_refusal(&mut self, peer: SocketAddr, why: Refusal) {
+        self.report.refused(why);
+        self.complain(why.as_str(), &format!("client {} refused: {why}", peer.ip()));
+    }
+
+    /// The device is open: the banner, then data.
+    pub(super) fn greet(&mut self, cx: &mut Context<'_>, index: usize) {
+        let peer = self.sessions[index].peer;
+        let banner = self.conn.options.banner.as_ref().map(|t| self.fill(t, Some(peer)));
+        let session = &mut self.sessions[index];
+        if let Some(text) = banner {
+            session.send_text(cx, &text);
+        }
+        session.greeted = true;
+        session.active = self.now;
+        self.moved = true;
+    }
+
+    /// Takes a client off the port: logged, counted, and given time to take what is on its way.
+    pub(super) fn leave(&mut self, cx: &mut Context<'_>, mut session: Session, reason: CloseReason) {
+        if let Some(mut report) = session.report.take() {
+            report.set_reason(reason);
+            let (time, from_client, to_client) = report.summary();
+            let seconds = time.as_secs_f64();
+            info!(
+                port = %self.name, peer = %session.peer, from_client, to_client,
+                "client left after {seconds:.1} s: {}", reason.describe()
+            );
+        }
+        if reason == CloseReason::Kicked {
+            self.dropped(DropDirection::ToClients, DropReason::ClientClosed, session.backlog());
+        } else {
+            self.let_go(cx, session);
+        }
+        self.schedule_look();
+    }
+
+    fn let_go(&mut self, cx: &mut Context<'_>, session: Session) {
+        if self.leaving.len() >= LEAVING_LIMIT {
+            self.cut(0);
+        }
+        self.leaving.push(Leaving { session, deadline: self.now + LEAVE_LIMIT });
+        self.poll_leaving(cx);
+    }
+
+    fn cut(&mut self, index: usize) {
+        let left = self.leaving.remove(index).session.backlog();
+        self.dropped(DropDirection::ToClients, DropReason::ClientClosed, left);
+    }
+
+    pub(super) fn poll_leaving(&mut self, cx: &mut Context<'_>) {
+        let mut i = 0;
+        while i < self.leaving.len() {
+            let Leaving { session, deadline } = &mut self.leaving[i];
+            let gone = session.poll_out(cx).is_ready() && session.stream.poll_goodbye(cx).is_ready();
+            if gone || *deadline <= self.now {
+                self.cut(i);
+                self.moved = true;
+            } else {
+                i += 1;
+            }
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! What has to change so that the running ports are those that the configuration wants.
+
+use crate::config::Connection;
+use std::collections::{HashMap, HashSet};
+
+/// One step.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// A port that does not run yet.
+    Start(Connection),
+    /// A port that is not wanted any more: no new clients; it ends when the last one has left.
+    Retire(String),
+    /// A port whose configuration changed.
+    Replace(Connection),
+}
+
+/// The steps from `running` to `desired`. Disabled connections are not wanted. Retirements come
+/// first, because a new port may need the address of an old one.
+pub fn reconcile<'a>(running: &HashMap<&'a str, &'a Connection>, desired: &[Connection]) -> Vec<Step> {
+    let wanted: Vec<&Connection> = desired.iter().filter(|c| c.enabled).collect();
+    let names: HashSet<&str> = wanted.iter().map(|c| c.name.as_str()).collect();
+    let mut gone: Vec<&str> = running.keys().copied().filter(|name| !names.contains(name)).collect();
+    gone.sort_unstable();
+    let mut steps: Vec<Step> = gone.into_iter().map(|name| Step::Retire(name.to_owned())).collect();
+    for connection in wanted {
+        match running.get(connection.name.as_str()) {
+            None => steps.push(Step::Start(connection.clone())),
+            Some(now) if *now != connection => steps.push(Step::Replace(connection.clone())),
+            Some(_) => {}
+        }
+    }
+    steps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::test_connection;
+
+    /// Runs reconcile on connections written as `name@path`, `-` before it for a disabled one.
+    fn run(running: &[&str], desired: &[&str]) -> String {
+        let make = |text: &&str| {
+            let (enabled, text) = text.strip_prefix('-').map_or((true, *text), |t| (false, t));
+            let (name, path) = text.split_once('@').unwrap();
+            let mut c = test_connection(name, path);
+            c.enabled = enabled;
+            c
+        };
+        let running: Vec<Connection> = running.iter().map(make).collect();
+        let desired: Vec<Connection> = desired.iter().map(make).collect();
+        let map = running.iter().map(|c| (c.name.as_str(), c)).collect();
+        let show = |step: &Step| match step {
+            Step::Start(c) => format!("+{}", c.name),
+            Step::Retire(name) => format!("-{name}"),
+            Step::Replace(c) => format!("~{}", c.name),
+        };
+        reconcile(&map, &desired).iter().map(show).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn steps() {
+        for (running, desired, steps) in [
+            (&[][..], &[][..], ""),
+            (&[], &["a@1", "b@2"], "+a +b"),
+            (&["a@1", "b@2"], &["a@1", "b@2"], ""),
+            (&["a@1", "b@2"], &["b@2", "a@1"], ""),
+            (&["a@1", "b@2"], &["a@1"], "-b"),
+            (&["a@1", "b@2"], &["a@1", "-b@2"], "-b"),
+            (&["a@1"], &["a@2"], "~a"),
+            (&["a@1", "b@2", "c@3"], &["d@3", "b@9", "a@1"], "-c +d ~b"),
+            (&["b@1", "a@2"], &[], "-a -b"),
+        ] {
+            assert_eq!(run(running, desired), steps, "{running:?} -> {desired:?}");
+        }
+    }
+}
