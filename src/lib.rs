@@ -11,6 +11,13 @@
 //! [`config`] turns files into a validated [`config::Config`]; the supervisor keeps the running
 //! ports equal to it; [`port`] holds the task that owns one serial device and its sessions.
 
+pub mod cli;
 pub mod config;
+pub mod demo;
+pub mod http;
+pub mod log;
+pub mod metrics;
+pub mod process;
 pub mod serial;
+pub mod status;
 pub mod telnet;

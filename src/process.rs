@@ -1,0 +1,180 @@
+//! The process as its starter sees it: background, pid file, signals, systemd.
+
+use nix::unistd;
+use std::fmt;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::signal::unix::{self, SignalKind};
+
+/// Goes into the background as daemon(3) does: a new session, `/` as working directory, stdin, stdout
+/// and stderr on `/dev/null`. The starter's process ends with status 0.
+///
+/// To be called before any thread or runtime exists: only the calling thread lives on. With glibc the
+/// process leads its session, so whoever opens a terminal must say `O_NOCTTY`.
+pub fn daemonize() -> io::Result<()> {
+    unistd::daemon(false, false).map_err(io::Error::from)
+}
+
+/// A file with our process id, removed when this is dropped.
+#[derive(Debug)]
+pub struct PidFile {
+    path: PathBuf,
+    content: String,
+}
+
+impl PidFile {
+    /// Writes the file. What was there before is replaced: a stale file is no reason not to start.
+    /// To be called after [`daemonize`]; a relative path then starts at `/`, as in ser2net.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        let content = format!("{}\n", std::process::id());
+        let mut file = fs::File::create(path)?;
+        file.write_all(content.as_bytes())?;
+        Ok(Self { path: path.to_owned(), content })
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        // another process may have replaced it since: then it is not ours to remove
+        if fs::read_to_string(&self.path).is_ok_and(|found| found == self.content) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGTERM: end, cleanly and soon.
+    Terminate,
+    /// SIGINT: the same, from a keyboard.
+    Interrupt,
+    /// SIGHUP: read the configuration again.
+    Reload,
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Terminate => "SIGTERM",
+            Self::Interrupt => "SIGINT",
+            Self::Reload => "SIGHUP",
+        })
+    }
+}
+
+/// The signals that the broker obeys, from the moment this exists.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: unix::Signal,
+    interrupt: unix::Signal,
+    hangup: unix::Signal,
+}
+
+impl Signals {
+    /// Takes the signals over from the kernel's default actions. Needs a tokio runtime.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: unix::signal(SignalKind::terminate())?,
+            interrupt: unix::signal(SignalKind::interrupt())?,
+            hangup: unix::signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// The next signal. Cancel safe; several of one kind that come together may be told once.
+    pub async fn recv(&mut self) -> Signal {
+        // `None` would mean that the runtime's signal driver is gone, so the end is near anyway
+        tokio::select! {
+            biased;
+            _ = self.terminate.recv() => Signal::Terminate,
+            _ = self.interrupt.recv() => Signal::Interrupt,
+            _ = self.hangup.recv() => Signal::Reload,
+        }
+    }
+}
+
+/// Messages to the service manager (sd_notify(3)). Without one, all of them do nothing; errors are
+/// logged at debug and otherwise ignored, as sd_notify(3) advises.
+pub mod notify {
+    use super::Duration;
+    use sd_notify::NotifyState;
+
+    fn send(states: &[NotifyState<'_>]) {
+        if let Err(error) = sd_notify::notify(states) {
+            tracing::debug!("cannot tell the service manager: {error}");
+        }
+    }
+
+    /// A text for `systemctl status`. It must be one line; line ends become spaces.
+    fn line(text: &str) -> String {
+        text.replace(['\n', '\r'], " ")
+    }
+
+    /// The broker serves: at the start, and when a reload is done.
+    pub fn ready(status: &str) {
+        send(&[NotifyState::Ready, NotifyState::Status(&line(status))]);
+    }
+
+    /// A reload begins. `Type=notify-reload` wants the time with it.
+    pub fn reloading() {
+        match NotifyState::monotonic_usec_now() {
+            Ok(now) => send(&[NotifyState::Reloading, now]),
+            Err(_) => send(&[NotifyState::Reloading]),
+        }
+    }
+
+    /// The broker ends.
+    pub fn stopping() {
+        send(&[NotifyState::Stopping]);
+    }
+
+    /// What `systemctl status` shows.
+    pub fn status(text: &str) {
+        send(&[NotifyState::Status(&line(text))]);
+    }
+
+    /// The broker is alive; to be sent every [`watchdog_interval`].
+    pub fn alive() {
+        send(&[NotifyState::Watchdog]);
+    }
+
+    /// How often to say [`alive`]: half of `WatchdogSec=`; `None` when the manager does not watch.
+    pub fn watchdog_interval() -> Option<Duration> {
+        sd_notify::watchdog_enabled().map(|limit| limit / 2).filter(|half| !half.is_zero())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pid_file_is_written_and_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pid");
+        fs::write(&path, "999999999\n and more from a longer stale file").unwrap();
+        let pid_file = PidFile::create(&path).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}\n", std::process::id()));
+        drop(pid_file);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_pid_file_of_a_successor_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pid");
+        let pid_file = PidFile::create(&path).unwrap();
+        fs::write(&path, "1\n").unwrap();
+        drop(pid_file);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "1\n");
+    }
+
+    #[test]
+    fn a_pid_file_that_cannot_be_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = PidFile::create(&dir.path().join("no/pid")).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+}
