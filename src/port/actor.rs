@@ -28,6 +28,8 @@ use tracing::{error, info};
 
 /// Rounds of one poll before other tasks get their turn.
 const ROUNDS: usize = 32;
+/// A complaint that comes again is logged once in this time, with a count.
+const COMPLAINT_WINDOW: Duration = Duration::from_secs(60);
 /// Time in which everything is closed after [`Command::Shutdown`].
 const SHUTDOWN_LIMIT: Duration = Duration::from_millis(800);
 
@@ -97,7 +99,7 @@ pub(super) struct Port {
     pub(super) closeon: Option<Matcher>,
     pub(super) phase: Phase,
     pub(super) report: PortReporter,
-    pub(super) errors: RepeatLimiter,
+    pub(super) errors: RepeatLimiter<&'static str>,
     /// Set by whatever moved on; a poll ends when a round sets nothing.
     pub(super) moved: bool,
     /// Time of this poll.
@@ -140,7 +142,7 @@ impl Port {
             closeon: None,
             phase: Phase::Running,
             report,
-            errors: RepeatLimiter::default(),
+            errors: RepeatLimiter::new(COMPLAINT_WINDOW, 16),
             moved: false,
             now: Instant::now(),
             sleep: None,

@@ -133,7 +133,7 @@ impl Port {
         let sendon = text(self, &self.conn.options.sendon);
         self.batch = Batch::new(&self.conn.options, sendon, &line);
         self.closeon = text(self, &self.conn.options.closeon).filter(|t| !t.is_empty()).map(Matcher::new);
-        self.errors.forget("open");
+        self.errors.over(&"open");
         self.report.state(PortState::Open);
         info!(port = %self.name, device = %self.conn.connector.device.path, "device open at {line}");
         let first = self.sessions.first().map(|s| s.peer);

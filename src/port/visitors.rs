@@ -4,6 +4,7 @@ use super::actor::{Phase, Port};
 use super::device::DeviceState;
 use super::session::Session;
 use super::{Command, client_text};
+use crate::log::LeftOut;
 use crate::metrics::{CloseReason, DropDirection, DropReason, Refusal};
 use crate::net::listener::{self, Event};
 use crate::net::stream::Stream;
@@ -42,7 +43,7 @@ impl Port {
                     let addresses: Vec<_> = self.listener.addresses().iter().map(ToString::to_string).collect();
                     info!(port = %self.name, "listening on {}", addresses.join(" and "));
                     self.report.listening(Ok(()));
-                    self.errors.forget("bind");
+                    self.errors.over(&"bind");
                 }
                 Event::Down(error) => {
                     let text = listener::bind_error_text(self.listener.config(), &error);
@@ -60,8 +61,8 @@ impl Port {
 
     /// Logs a problem that may come again and again: at once, then once a minute with a count.
     pub(super) fn complain(&mut self, kind: &'static str, text: &str) {
-        if let Some(line) = self.errors.check(kind, text, self.now) {
-            warn!(port = %self.name, "{line}");
+        if let Some(left_out) = self.errors.occurs(&kind, self.now) {
+            warn!(port = %self.name, "{text}{}", LeftOut(left_out));
         }
     }
 
