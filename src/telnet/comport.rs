@@ -125,13 +125,12 @@ impl ComPort {
 
     /// The speed asked for; `None` asks for the one in force.
     fn baud(&mut self, first: u8, value: &[u8]) -> Option<u32> {
-        let baud = if let Some(long) = value.first_chunk::<4>() {
+        if let Some(long) = value.first_chunk::<4>() {
             Some(u32::from_be_bytes(*long)).filter(|&baud| baud != 0)
         } else {
             self.short_baud = true;
             SHORT_BAUD.iter().find(|(short, _)| *short == first).map(|(_, baud)| *baud)
-        };
-        baud
+        }
     }
 
     /// Appends the answer to a request.
@@ -212,8 +211,8 @@ pub(super) fn join_lines(request: Request, input: &mut &[u8]) -> Request {
         return request;
     };
     let both = match (&request, control_of(value)) {
-        (&Request::Dtr(Some(dtr)), Request::Rts(Some(rts)))
-        | (&Request::Rts(Some(rts)), Request::Dtr(Some(dtr))) => Request::DtrRts(dtr, rts),
+        (&Request::Dtr(Some(dtr)), Request::Rts(Some(rts))) => Request::DtrRts(dtr, rts),
+        (&Request::Rts(Some(rts)), Request::Dtr(Some(dtr))) => Request::RtsDtr(rts, dtr),
         _ => return request,
     };
     *input = rest;

@@ -10,7 +10,7 @@ pub fn find_iac(data: &[u8]) -> Option<usize> {
     let mut steps = data.chunks_exact(STEP);
     let mut skipped = 0;
     for step in steps.by_ref() {
-        if step.iter().fold(false, |found, &byte| found | (byte == IAC)) {
+        if step.iter().fold(0, |found, &byte| found | u8::from(byte == IAC)) != 0 {
             let within = step.iter().position(|&byte| byte == IAC)?;
             return Some(skipped + within);
         }

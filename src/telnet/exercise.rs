@@ -80,7 +80,7 @@ fn record(item: Item<'_>, events: &mut Vec<Event>) {
     match item {
         Item::Request(Request::Dtr(Some(dtr))) => lines(Some(dtr), None),
         Item::Request(Request::Rts(Some(rts))) => lines(None, Some(rts)),
-        Item::Request(Request::DtrRts(dtr, rts)) => lines(Some(dtr), Some(rts)),
+        Item::Request(Request::DtrRts(dtr, rts) | Request::RtsDtr(rts, dtr)) => lines(Some(dtr), Some(rts)),
         Item::Request(request) => events.push(Event::Request(request)),
         Item::ComPort(on) => events.push(Event::ComPort(on)),
         Item::DataMark => events.push(Event::DataMark),

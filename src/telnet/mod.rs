@@ -2,8 +2,8 @@
 //!
 //! [`Codec`] is the server's end of one session. Bytes of the client go through [`Codec::next`],
 //! which yields [`Item`]s: runs of data borrowed from the input, and requests for the owner of the
-//! device. Option negotiation is answered by the codec alone ([`option`]); COM-PORT commands become
-//! [`Request`]s, and the owner's answers become bytes again in [`Codec::reply`] ([`comport`]).
+//! device. Option negotiation is answered by the codec alone (`option`); COM-PORT commands become
+//! [`Request`]s, and the owner's answers become bytes again in [`Codec::reply`] (`comport`).
 //!
 //! Data is never changed but for the doubling of IAC ([`escape`]): CR, NUL and LF pass as they are
 //! in both directions, whether or not the binary option was agreed upon.
@@ -179,7 +179,6 @@ impl Codec {
 
     /// Appends data of the device, every IAC doubled. For a write without copying see
     /// [`escape::pieces`].
-    #[expect(clippy::unused_self, reason = "how data is written is the codec's affair")]
     pub fn encode(&self, data: &[u8], out: &mut Vec<u8>) {
         escape::append(data, out);
     }

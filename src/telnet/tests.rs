@@ -273,7 +273,9 @@ fn every_control_value_becomes_a_request_and_every_reply_a_value() {
 fn adjacent_dtr_and_rts_become_one_request() {
     let mut codec = codec(true);
     let pulse = b"\xff\xfa\x2c\x05\x0b\xff\xf0\xff\xfa\x2c\x05\x09\xff\xf0";
-    assert_eq!(feed(&mut codec, pulse).1, [Item::Request(Request::DtrRts(false, true))]);
+    assert_eq!(feed(&mut codec, pulse).1, [Item::Request(Request::RtsDtr(true, false))]);
+    let pulse = b"\xff\xfa\x2c\x05\x08\xff\xf0\xff\xfa\x2c\x05\x0c\xff\xf0";
+    assert_eq!(feed(&mut codec, pulse).1, [Item::Request(Request::DtrRts(true, false))]);
     let apart = b"\xff\xfa\x2c\x05\x08\xff\xf0-\xff\xfa\x2c\x05\x0c\xff\xf0";
     assert_eq!(feed(&mut codec, apart).1.len(), 2);
     let same_line = b"\xff\xfa\x2c\x05\x08\xff\xf0\xff\xfa\x2c\x05\x09\xff\xf0";
