@@ -35,6 +35,8 @@ pub enum Request {
     Rts(Option<bool>),
     /// DTR and RTS to be changed together in one system call; answered by two replies, DTR's first.
     DtrRts(bool, bool),
+    /// The same with RTS first: the values of RTS and DTR, answered in this order.
+    RtsDtr(bool, bool),
     /// Discard buffered data.
     Purge(Purge),
     /// The client wants (`false`) or does not want (`true`) data from the port for now. Not answered.

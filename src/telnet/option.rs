@@ -1,0 +1,181 @@
+//! Option negotiation by the Q method of RFC 1143.
+//!
+//! The server never switches off an option that it switched on, so the states WANTNO and the queue
+//! bits of the RFC cannot come about, and three states are left. On top of the method stand two
+//! bounds, because a peer that keeps to no rule could still make it answer for ever.
+
+use super::code;
+use super::comport;
+
+const BINARY: u8 = 0;
+const ECHO: u8 = 1;
+const SUPPRESS_GO_AHEAD: u8 = 3;
+
+/// Refusals of one option in one direction and session; later requests are met with silence.
+const MAX_REFUSALS: u8 = 8;
+
+/// Answers to changes of agreed options with no data between them; after that, states are followed
+/// in silence.
+const MAX_ANSWERS: u8 = 64;
+
+/// The verbs of option negotiation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verb {
+    Will,
+    Wont,
+    Do,
+    Dont,
+}
+
+/// What a verb changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    None,
+    /// The option is now on at the client's end.
+    ClientOn,
+    /// The option was on at the client's end and is now off.
+    ClientOff,
+}
+
+/// State of one option at one end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    No,
+    /// As `No`, but a refusal that nothing was asked for is acknowledged, once: ser2net does so for
+    /// COM-PORT.
+    Unspoken,
+    /// The server has asked for it.
+    WantYes,
+    Yes,
+}
+
+/// One option at one end.
+#[derive(Clone, Copy, Debug)]
+struct Side {
+    state: State,
+    /// The server takes part if asked.
+    allowed: bool,
+}
+
+/// All options of a session.
+#[derive(Debug)]
+pub(super) struct Options {
+    rfc2217: bool,
+    /// At the client's end (WILL and WONT are received, DO and DONT sent), by [`index`].
+    client: [Side; 4],
+    /// At the server's end.
+    server: [Side; 4],
+    refused_client: [u8; 256],
+    refused_server: [u8; 256],
+    answers: u8,
+}
+
+/// Place of an option in the tables; others are always refused.
+fn index(option: u8) -> Option<usize> {
+    match option {
+        BINARY => Some(0),
+        ECHO => Some(1),
+        SUPPRESS_GO_AHEAD => Some(2),
+        comport::OPTION => Some(3),
+        _ => None,
+    }
+}
+
+impl Options {
+    pub(super) fn new(rfc2217: bool) -> Self {
+        let side = |state, allowed| Side { state, allowed };
+        let comport = if rfc2217 { State::WantYes } else { State::Unspoken };
+        Self {
+            rfc2217,
+            // Suppress go-ahead is No although the opening asks for it: as in ser2net, the first
+            // WILL is acknowledged by a second DO, which a client that follows RFC 854 ignores.
+            client: [
+                side(State::WantYes, true),
+                side(State::No, false),
+                side(State::No, true),
+                side(comport, rfc2217),
+            ],
+            server: [
+                side(State::WantYes, true),
+                side(State::WantYes, true),
+                side(State::WantYes, true),
+                side(State::Unspoken, false),
+            ],
+            refused_client: [0; 256],
+            refused_server: [0; 256],
+            answers: 0,
+        }
+    }
+
+    /// The requests that the states of [`Options::new`] stand for.
+    pub(super) fn opening(&self, out: &mut Vec<u8>) {
+        send(Verb::Will, SUPPRESS_GO_AHEAD, out);
+        send(Verb::Do, SUPPRESS_GO_AHEAD, out);
+        send(Verb::Will, ECHO, out);
+        send(Verb::Dont, ECHO, out);
+        send(Verb::Do, BINARY, out);
+        send(Verb::Will, BINARY, out);
+        if self.rfc2217 {
+            send(Verb::Do, comport::OPTION, out);
+        }
+    }
+
+    /// Takes a verb of the client and appends the answer, if one is due.
+    pub(super) fn receive(&mut self, verb: Verb, option: u8, out: &mut Vec<u8>) -> Change {
+        let of_client = matches!(verb, Verb::Will | Verb::Wont);
+        let on = matches!(verb, Verb::Will | Verb::Do);
+        let (sides, refused, accept, refuse) = if of_client {
+            (&mut self.client, &mut self.refused_client, Verb::Do, Verb::Dont)
+        } else {
+            (&mut self.server, &mut self.refused_server, Verb::Will, Verb::Wont)
+        };
+        let mut none = Side { state: State::No, allowed: false };
+        let side = index(option).map_or(&mut none, |at| &mut sides[at]);
+        let (next, answer) = match (side.state, on) {
+            (State::No | State::Unspoken, true) if side.allowed => (State::Yes, Some(accept)),
+            (State::No | State::Unspoken, true) => {
+                side.state = State::No;
+                let count = &mut refused[usize::from(option)];
+                if *count < MAX_REFUSALS {
+                    *count += 1;
+                    send(refuse, option, out);
+                }
+                return Change::None;
+            }
+            (State::WantYes | State::Yes, true) => (State::Yes, None),
+            (State::No | State::WantYes, false) => (State::No, None),
+            (State::Unspoken | State::Yes, false) => (State::No, Some(refuse)),
+        };
+        let before = std::mem::replace(&mut side.state, next);
+        if let Some(verb) = answer
+            && self.answers < MAX_ANSWERS
+        {
+            self.answers += 1;
+            send(verb, option, out);
+        }
+        match (of_client, before == State::Yes, next == State::Yes) {
+            (true, false, true) => Change::ClientOn,
+            (true, true, false) => Change::ClientOff,
+            _ => Change::None,
+        }
+    }
+
+    /// The client has sent data: what follows is not a mere loop of negotiation.
+    pub(super) fn data(&mut self) {
+        self.answers = 0;
+    }
+
+    pub(super) fn comport_agreed(&self) -> bool {
+        self.client[3].state == State::Yes
+    }
+}
+
+fn send(verb: Verb, option: u8, out: &mut Vec<u8>) {
+    let verb = match verb {
+        Verb::Will => code::WILL,
+        Verb::Wont => code::WONT,
+        Verb::Do => code::DO,
+        Verb::Dont => code::DONT,
+    };
+    out.extend_from_slice(&[code::IAC, verb, option]);
+}
