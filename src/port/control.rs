@@ -43,17 +43,22 @@ impl Port {
             Request::Rts(value) => Reply::Rts(self.set_modem(None, value).1),
             Request::DtrRts(dtr, rts) => {
                 let (dtr, rts) = self.set_modem(Some(dtr), Some(rts));
-                self.tell_all(cx, &Reply::Dtr(dtr));
+                self.tell_all(cx, index, &Reply::Dtr(dtr));
                 Reply::Rts(rts)
+            }
+            Request::RtsDtr(rts, dtr) => {
+                let (dtr, rts) = self.set_modem(Some(dtr), Some(rts));
+                self.tell_all(cx, index, &Reply::Rts(rts));
+                Reply::Dtr(dtr)
             }
             Request::Purge(what) => {
                 self.purge(what);
-                Reply::Purge(what)
+                return self.sessions[index].send_reply(cx, &Reply::Purge(what));
             }
             Request::Suspend(suspended) => return self.sessions[index].suspend(cx, suspended),
             Request::ModemMask(mask) => {
-                self.sessions[index].send_reply(cx, &Reply::ModemMask(mask));
-                return self.tell_modem(cx, index);
+                // the codec keeps the mask, and asks for the state next
+                return self.sessions[index].send_reply(cx, &Reply::ModemMask(mask));
             }
             Request::LineMask(mask) => {
                 return self.sessions[index].send_reply(cx, &Reply::LineMask(mask));
@@ -64,12 +69,17 @@ impl Port {
                 return self.sessions[index].send_notice(cx, Notice::Line(0), true);
             }
         };
-        self.tell_all(cx, &reply);
+        self.tell_all(cx, index, &reply);
     }
 
-    fn tell_all(&mut self, cx: &mut Context<'_>, reply: &Reply) {
-        for session in &mut self.sessions {
-            session.send_reply(cx, reply);
+    /// Answers the client that asked and lets the others know.
+    fn tell_all(&mut self, cx: &mut Context<'_>, asker: usize, reply: &Reply) {
+        for (i, session) in self.sessions.iter_mut().enumerate() {
+            if i == asker {
+                session.send_reply(cx, reply);
+            } else {
+                session.inform(cx, reply);
+            }
         }
     }
 

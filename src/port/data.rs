@@ -96,13 +96,9 @@ impl Port {
                     }
                     self.request(cx, index, request);
                 }
-            }
-        }
-        let session = &mut self.sessions[index];
-        if let Some(codec) = &mut session.codec {
-            let malformed = codec.take_malformed();
-            if malformed > 0 {
-                self.report.metrics().telnet_malformed(malformed);
+                Some(Item::ComPort(_)) => self.schedule_look(),
+                // part of a synch: what was before it is not thrown away, as with ser2net
+                Some(Item::DataMark) => {}
             }
         }
     }
@@ -299,5 +295,6 @@ fn waits_for_data(request: &Request) -> bool {
             | Request::Dtr(Some(_))
             | Request::Rts(Some(_))
             | Request::DtrRts(..)
+            | Request::RtsDtr(..)
     )
 }

@@ -261,7 +261,7 @@ impl Port {
 
     /// Decides whether modem lines and counters are to be looked at.
     pub(super) fn schedule_look(&mut self) {
-        let watched = self.sessions.iter().any(|s| s.codec.as_ref().is_some_and(|c| c.com_port_agreed()));
+        let watched = self.sessions.iter().any(|s| s.codec.as_ref().is_some_and(|c| c.agreed()));
         let now = self.now;
         if let Some(open) = self.dev.open() {
             let wanted = open.counters.is_some() || (watched && open.has_modem);

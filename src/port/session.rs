@@ -6,7 +6,7 @@ use crate::metrics::CloseReason;
 use crate::net::stream::Stream;
 use crate::serial::request::{Notice, Reply, Request};
 use crate::status::ClientReporter;
-use crate::telnet::Codec;
+use crate::telnet::{Codec, escape};
 use std::io;
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
@@ -81,7 +81,7 @@ impl Session {
 
     fn send_escaping(&mut self, cx: &mut Context<'_>, data: &[u8]) {
         match &self.codec {
-            Some(codec) if Codec::needs_escape(data) => scratch::with_encode(|buf| {
+            Some(codec) if escape::needs_escape(data) => scratch::with_encode(|buf| {
                 codec.encode(data, buf);
                 self.send_escaped(cx, buf);
             }),
@@ -127,6 +127,11 @@ impl Session {
         self.send_control(cx, |codec, out| codec.reply(reply, out));
     }
 
+    /// Tells of the answer to another client's request.
+    pub(super) fn inform(&mut self, cx: &mut Context<'_>, reply: &Reply) {
+        self.send_control(cx, |codec, out| codec.inform(reply, out));
+    }
+
     /// Sends a notice, if the client's mask lets it through or it is `forced`.
     pub(super) fn send_notice(&mut self, cx: &mut Context<'_>, notice: Notice, forced: bool) {
         self.send_control(cx, |codec, out| codec.notice(notice, forced, out));
@@ -136,7 +141,9 @@ impl Session {
         let Some(codec) = &mut self.codec else { return };
         let mut wire = Vec::new();
         encode(codec, &mut wire);
-        self.send_wire(cx, &wire);
+        if !wire.is_empty() {
+            self.send_wire(cx, &wire);
+        }
     }
 
     /// Writes what waits. Ready when nothing waits any more (or the client is gone).
