@@ -14,3 +14,4 @@
 pub mod config;
 pub mod serial;
 pub mod telnet;
+pub mod timer;
