@@ -21,3 +21,4 @@ pub mod process;
 pub mod serial;
 pub mod status;
 pub mod telnet;
+pub mod timer;

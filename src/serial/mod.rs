@@ -1,4 +1,15 @@
 //! Serial devices: their line settings, modem lines, locks and the requests that clients make.
 
+pub mod device;
+mod error;
+mod lock;
+pub mod modem;
 pub mod request;
 pub mod settings;
+pub(crate) mod sys;
+mod termios;
+
+pub use device::{Device, Opened};
+pub use error::{IoFailure, OpenError, OpenErrorKind};
+pub use lock::UUCP_LOCK_DIR;
+pub use modem::{Counters, ModemLines};

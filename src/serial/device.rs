@@ -1,0 +1,451 @@
+//! One open serial device.
+//!
+//! Opening may block, so it is split in two: [`Device::open`] does everything that may take time
+//! and is run on a thread where that is allowed (`tokio::task::spawn_blocking`); the
+//! [`Opened`] device that it returns becomes a [`Device`] by [`Opened::register`], which is quick
+//! and must run inside the runtime.
+//!
+//! The open file belongs to tokio-serial, which also registers it with the reactor; its reads and
+//! writes go straight to read(2) and write(2). It does not open the file itself and its line
+//! settings are not used, because it opens for reading and writing only, takes the exclusive flag
+//! before the lock (so that a refused second opener clears the flag of the first), switches
+//! `CLOCAL` on for a moment whatever is configured, loses the reason of a refusal, and knows neither
+//! mark and space parity nor a close that puts the settings back.
+
+use std::fs::Metadata;
+use std::future::poll_fn;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use serialport::TTYPort;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_serial::SerialStream;
+
+use super::error::{IoFailure, OpenError, OpenErrorKind};
+use super::lock::{Claim, DeviceIdentity, LockRefusal, UUCP_LOCK_DIR, UucpLock, describe_process, find_user};
+use super::modem::{Counters, ModemLines};
+use super::request::Purge;
+use super::settings::{DeviceConfig, LineSettings, Rs485};
+use super::sys::{self, Termios2, rs485_flag};
+use super::termios;
+
+/// How often a drain looks whether the output is gone.
+const DRAIN_POLL: Duration = Duration::from_millis(5);
+
+/// An open device that does not yet belong to a reactor. Dropping it closes the device.
+#[derive(Debug)]
+pub struct Opened(Option<Parts<TTYPort>>);
+
+/// An open device in the reactor. Dropping it closes the device: what is not yet sent is discarded,
+/// and the line settings and modem lines are put back as they were found.
+#[derive(Debug)]
+pub struct Device(Parts<SerialStream>);
+
+/// The file and what must be known to use and close it. The fields are dropped in this order, so
+/// the locks go last.
+#[derive(Debug)]
+struct Parts<F: AsRawFd> {
+    file: F,
+    state: State,
+}
+
+#[derive(Debug)]
+struct State {
+    path: String,
+    is_pty: bool,
+    write_only: bool,
+    /// The settings that were last asked for.
+    asked: LineSettings,
+    /// What the driver made of them.
+    in_force: LineSettings,
+    saved: Saved,
+    /// A break is being sent.
+    in_break: bool,
+    /// Set by a drain that came to its end: nothing is left that a flush could discard.
+    drained: bool,
+    _uucp: Option<UucpLock>,
+    _claim: Claim,
+}
+
+/// What is put back at close.
+struct Saved {
+    termios: Termios2,
+    modem: Option<libc::c_int>,
+    rs485: Option<sys::RawRs485>,
+}
+
+impl std::fmt::Debug for Saved {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // `termios2` has no Debug
+        f.debug_struct("Saved").field("modem", &self.modem).finish_non_exhaustive()
+    }
+}
+
+impl Device {
+    /// Opens and configures the device. May block for a while (open(2) of a terminal may).
+    ///
+    /// In this order: claim inside the process, UUCP lock, open(2), flock(2), `TIOCEXCL`, DTR and
+    /// RTS, raw mode at the old speed, the configured settings, RS-485, end of break.
+    ///
+    /// # Errors
+    /// See [`OpenErrorKind`]. Whatever had been changed by then is put back.
+    pub fn open(config: &DeviceConfig) -> Result<Opened, OpenError> {
+        Self::open_with_lock_dir(config, Path::new(UUCP_LOCK_DIR))
+    }
+
+    /// As [`open`](Self::open), with another directory for the UUCP lock.
+    pub fn open_with_lock_dir(config: &DeviceConfig, lock_dir: &Path) -> Result<Opened, OpenError> {
+        let path = config.path.as_str();
+        let refuse = |operation, kind| OpenError { path: path.to_owned(), operation, kind };
+        let meta =
+            std::fs::metadata(path).map_err(|error| OpenError::from_open(path, "open the device", error))?;
+        if !meta.file_type().is_char_device() {
+            return Err(refuse("use it", OpenErrorKind::NotATty));
+        }
+        let identity = DeviceIdentity::of(&meta);
+        let claim = Claim::device(identity, path).map_err(|other| {
+            let by = Some(format!("the connection that has {other} open, which is this device"));
+            refuse("open the device", OpenErrorKind::InUse { by })
+        })?;
+        let uucp = if config.uucp_lock {
+            UucpLock::acquire(lock_dir, path).map_err(|refusal| {
+                let kind = match refusal {
+                    LockRefusal::Held { pid } => OpenErrorKind::InUse { by: Some(describe_process(pid)) },
+                    LockRefusal::Garbage { file } => {
+                        OpenErrorKind::BadLockFile { file: file.display().to_string() }
+                    }
+                };
+                refuse("lock the device", kind)
+            })?
+        } else {
+            None
+        };
+        let file = open_file(config, &meta)?;
+
+        let failed = |operation| move |error| refuse(operation, OpenErrorKind::Other(error));
+        let termios = sys::termios(&file).map_err(|error| match error.raw_os_error() {
+            Some(libc::ENOTTY | libc::EINVAL) => refuse("use it", OpenErrorKind::NotATty),
+            _ => failed("read its settings")(error),
+        })?;
+        let saved = Saved { termios, modem: sys::modem_bits(&file).ok(), rs485: None };
+        let mut parts = Parts {
+            file,
+            state: State {
+                path: path.to_owned(),
+                is_pty: identity.is_pty(),
+                write_only: config.write_only,
+                asked: config.line,
+                in_force: config.line,
+                saved,
+                in_break: false,
+                drained: false,
+                _uucp: uucp,
+                _claim: claim,
+            },
+        };
+        match parts.configure(config) {
+            Ok(()) => Ok(Opened(Some(parts))),
+            Err((operation, error)) => {
+                parts.put_back();
+                Err(failed(operation)(error))
+            }
+        }
+    }
+}
+
+/// Opens the file and takes the locks that go with it.
+fn open_file(config: &DeviceConfig, expected: &Metadata) -> Result<TTYPort, OpenError> {
+    let path = config.path.as_str();
+    let identity = DeviceIdentity::of(expected);
+    let in_use = || OpenError {
+        path: path.to_owned(),
+        operation: "open the device",
+        kind: OpenErrorKind::InUse { by: find_user(identity).map(describe_process) },
+    };
+    let access = match (config.write_only, config.read_only) {
+        (true, _) => OFlag::O_WRONLY,
+        (false, true) => OFlag::O_RDONLY,
+        (false, false) => OFlag::O_RDWR,
+    };
+    let flags = access | OFlag::O_NOCTTY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let fd = open(path, flags, Mode::empty()).map_err(|errno| {
+        if errno == nix::errno::Errno::EBUSY {
+            in_use()
+        } else {
+            OpenError::from_open(path, "open the device", errno.into())
+        }
+    })?;
+    let other = |error| OpenError {
+        path: path.to_owned(),
+        operation: "lock the device",
+        kind: OpenErrorKind::Other(error),
+    };
+    let file = std::fs::File::from(fd);
+    let found = file.metadata().map_err(other)?;
+    if DeviceIdentity::of(&found) != identity || found.ino() != expected.ino() {
+        return Err(other(io::Error::other("the path became another device just now")));
+    }
+    // Only who has the lock may touch the exclusive flag: the flag belongs to the device, not to
+    // the open file, and closing clears it.
+    match sys::flock_exclusive(&file) {
+        Ok(()) => Ok(sys::adopt(file.into())),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(in_use()),
+        Err(error) => Err(other(error)),
+    }
+}
+
+impl<F: AsRawFd> Parts<F> {
+    fn configure(&mut self, config: &DeviceConfig) -> Result<(), (&'static str, io::Error)> {
+        let (file, state) = (&self.file, &mut self.state);
+        // The kernel has raised both lines in open(2); the sooner they are as configured, the
+        // less the device notices. One call, so that they move together.
+        if config.dtr.is_some() || config.rts.is_some() {
+            set_lines(file, config.dtr, config.rts).map_err(|error| ("set DTR and RTS", error))?;
+        }
+        let raw = termios::raw(&state.saved.termios);
+        sys::set_termios(file, &raw).map_err(|error| ("make it raw", error))?;
+        state.in_force =
+            program(file, &config.line, state.is_pty).map_err(|error| ("set the line settings", error))?;
+        if let Some(rs485) = &config.rs485 {
+            // only a device that has the setting can have an old one
+            state.saved.rs485 = sys::rs485(file).ok();
+            let mut raw = raw_rs485(rs485);
+            let asked = raw.flags;
+            sys::set_rs485(file, &mut raw)
+                .map_err(|error| ("set RS-485 mode (does the driver have it?)", error))?;
+            if raw.flags & rs485_flag::ENABLED == 0 {
+                let error = io::Error::other("the driver left it switched off");
+                return Err(("set RS-485 mode", error));
+            }
+            if raw.flags != asked {
+                tracing::warn!(
+                    "{}: the driver changed the RS-485 flags from {asked:#x} to {:#x}",
+                    state.path,
+                    raw.flags
+                );
+            }
+        }
+        if !config.nobreak
+            && let Err(error) = sys::set_break(file, false)
+        {
+            tracing::debug!("{}: break not cleared: {error}", state.path);
+        }
+        Ok(())
+    }
+
+    /// Discards what is not sent and puts the settings back. Errors are of no interest: either the
+    /// device is gone, or the next one to open it makes its own settings.
+    fn put_back(&self) {
+        let (file, state) = (&self.file, &self.state);
+        // A close with output pending waits for it, up to half a minute. After a drain, though,
+        // the last characters may still be in a FIFO that this would clear.
+        let queue = if state.drained { libc::TCIFLUSH } else { libc::TCIOFLUSH };
+        let mut results = vec![("flush", sys::flush(file, queue))];
+        if state.in_break {
+            results.push(("break", sys::set_break(file, false)));
+        }
+        if let Some(mut rs485) = state.saved.rs485 {
+            results.push(("RS-485", sys::set_rs485(file, &mut rs485)));
+        }
+        if let Some(bits) = state.saved.modem {
+            results.push(("modem lines", sys::set_modem_bits(file, bits)));
+        }
+        let termios = termios::restored(&state.saved.termios, state.asked.hangup_when_done);
+        results.push(("line settings", sys::set_termios(file, &termios)));
+        for (what, result) in results {
+            if let Err(error) = result {
+                tracing::trace!("{}: {what} at close: {error}", state.path);
+            }
+        }
+    }
+}
+
+/// Programs the line and reads back what the driver made of it.
+fn program(file: &impl AsRawFd, line: &LineSettings, is_pty: bool) -> io::Result<LineSettings> {
+    if line.baud == 0 {
+        // the kernel takes speed 0 as the order to hang up
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the speed must not be 0"));
+    }
+    let now = sys::termios(file)?;
+    sys::set_termios(file, &termios::configured(&now, line))?;
+    Ok(termios::settings(&sys::termios(file)?, line, is_pty))
+}
+
+/// Sets the given lines by one `TIOCMSET`, the others stay.
+fn set_lines(file: &impl AsRawFd, dtr: Option<bool>, rts: Option<bool>) -> io::Result<()> {
+    let mut bits = sys::modem_bits(file)?;
+    for (line, mask) in [(dtr, libc::TIOCM_DTR), (rts, libc::TIOCM_RTS)] {
+        match line {
+            Some(true) => bits |= mask,
+            Some(false) => bits &= !mask,
+            None => {}
+        }
+    }
+    sys::set_modem_bits(file, bits)
+}
+
+fn raw_rs485(config: &Rs485) -> sys::RawRs485 {
+    let flags = [
+        (true, rs485_flag::ENABLED),
+        (config.rts_on_send, rs485_flag::RTS_ON_SEND),
+        (config.rts_after_send, rs485_flag::RTS_AFTER_SEND),
+        (config.rx_during_tx, rs485_flag::RX_DURING_TX),
+        (config.terminate_bus, rs485_flag::TERMINATE_BUS),
+    ];
+    let mut raw = sys::RawRs485::default();
+    raw.flags = flags.iter().filter(|(on, _)| *on).map(|(_, bit)| bit).sum();
+    raw.delay_rts_before_send = config.delay_before_ms;
+    raw.delay_rts_after_send = config.delay_after_ms;
+    raw
+}
+
+impl Opened {
+    /// Gives the device to the reactor of the current runtime. Does not block.
+    ///
+    /// # Errors
+    /// When the reactor cannot watch one more file. The device is closed then, without its old
+    /// settings being put back.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime that has its I/O driver.
+    #[expect(clippy::expect_used, reason = "the parts are taken nowhere else, and this consumes")]
+    pub fn register(mut self) -> io::Result<Device> {
+        let Parts { file, state } = self.0.take().expect("invariant: only this takes the parts");
+        let file = SerialStream::try_from(file)?;
+        Ok(Device(Parts { file, state }))
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        if let Some(parts) = &self.0 {
+            parts.put_back();
+        }
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        self.0.put_back();
+    }
+}
+
+impl Device {
+    /// Path of the device as configured.
+    pub fn path(&self) -> &str {
+        &self.0.state.path
+    }
+
+    /// Line settings in force, as the driver reported them.
+    pub fn settings(&self) -> LineSettings {
+        self.0.state.in_force
+    }
+
+    /// Reads what there is, at most `buf`; the count is never 0 unless `buf` is empty. A device
+    /// opened for writing only is never ready.
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<Result<usize, IoFailure>> {
+        if self.0.state.write_only {
+            return Poll::Pending;
+        }
+        if buf.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        let mut buf = ReadBuf::new(buf);
+        ready!(Pin::new(&mut self.0.file).poll_read(cx, &mut buf)).map_err(IoFailure::from_io)?;
+        // the end of a file that has no end: the terminal was hung up
+        let count = buf.filled().len();
+        Poll::Ready(if count == 0 { Err(IoFailure::Gone) } else { Ok(count) })
+    }
+
+    /// Writes what the driver takes of `buf`.
+    pub fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<Result<usize, IoFailure>> {
+        self.0.state.drained = false;
+        Pin::new(&mut self.0.file).poll_write(cx, buf).map_err(IoFailure::from_io)
+    }
+
+    /// [`poll_read`](Self::poll_read) as a future; nothing is lost when it is dropped.
+    pub async fn read(&mut self, buf: &mut [u8]) -> Result<usize, IoFailure> {
+        poll_fn(|cx| self.poll_read(cx, buf)).await
+    }
+
+    /// [`poll_write`](Self::poll_write) as a future; when it is dropped, nothing was written.
+    pub async fn write(&mut self, buf: &[u8]) -> Result<usize, IoFailure> {
+        poll_fn(|cx| self.poll_write(cx, buf)).await
+    }
+
+    /// Bytes that the driver has taken and not yet sent (`TIOCOUTQ`).
+    pub fn out_queue(&self) -> io::Result<usize> {
+        sys::out_queue(&self.0.file)
+    }
+
+    /// Waits until all output has left, at most `limit`; true when it has. To be called before the
+    /// device is dropped, when its output must not be discarded.
+    pub async fn drain(&mut self, limit: Duration) -> bool {
+        let all_sent = async {
+            loop {
+                match sys::out_queue(&self.0.file) {
+                    Ok(0) if sys::transmitter_empty(&self.0.file) != Some(false) => return true,
+                    Ok(_) => tokio::time::sleep(DRAIN_POLL).await,
+                    Err(_gone) => return false,
+                }
+            }
+        };
+        let sent = tokio::time::timeout(limit, all_sent).await.unwrap_or(false);
+        self.0.state.drained = sent;
+        sent
+    }
+
+    /// Programs the line, and returns what the driver made of it: the speed that it really runs at,
+    /// and size and parity where it has them. Nothing is called when nothing changes.
+    ///
+    /// # Errors
+    /// `InvalidInput` for speed 0, and what `TCSETS2` returns; the settings in force stay then.
+    pub fn apply(&mut self, line: &LineSettings) -> io::Result<LineSettings> {
+        let Parts { file, state } = &mut self.0;
+        if *line != state.asked && *line != state.in_force {
+            state.in_force = program(file, line, state.is_pty)?;
+            state.asked = *line;
+        }
+        Ok(state.in_force)
+    }
+
+    /// State of the modem lines. Fails with `ENOTTY` where there are none (pseudo-terminals).
+    pub fn modem_lines(&self) -> io::Result<ModemLines> {
+        sys::modem_bits(&self.0.file).map(ModemLines::from_bits)
+    }
+
+    /// Sets DTR and RTS, together when both are given; `None` leaves a line as it is.
+    pub fn set_modem(&mut self, dtr: Option<bool>, rts: Option<bool>) -> io::Result<()> {
+        set_lines(&self.0.file, dtr, rts)
+    }
+
+    /// Begins or ends a break. It lasts until it is ended or the device is closed.
+    pub fn set_break(&mut self, on: bool) -> io::Result<()> {
+        sys::set_break(&self.0.file, on)?;
+        self.0.state.in_break = on;
+        Ok(())
+    }
+
+    /// Discards what the kernel holds. Receive and transmit are seen from here: received from the
+    /// device, to be transmitted to it.
+    pub fn purge(&mut self, what: Purge) -> io::Result<()> {
+        let queue = match what {
+            Purge::Receive => libc::TCIFLUSH,
+            Purge::Transmit => libc::TCOFLUSH,
+            Purge::Both => libc::TCIOFLUSH,
+        };
+        sys::flush(&self.0.file, queue)
+    }
+
+    /// Error counters; `None` where the driver does not count.
+    pub fn error_counters(&self) -> Option<Counters> {
+        sys::counters(&self.0.file).ok().map(|raw| Counters::from_raw(&raw))
+    }
+}

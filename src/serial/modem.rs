@@ -1,0 +1,122 @@
+//! Modem lines and error counters, and the state bytes of RFC 2217 made from them.
+
+use super::sys;
+
+/// The modem lines of a port, as `TIOCMGET` gives them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct ModemLines {
+    /// Clear to send (input).
+    pub cts: bool,
+    /// Data set ready (input).
+    pub dsr: bool,
+    /// Ring indicator (input).
+    pub ri: bool,
+    /// Carrier detect (input).
+    pub cd: bool,
+    /// Data terminal ready (output).
+    pub dtr: bool,
+    /// Request to send (output).
+    pub rts: bool,
+}
+
+impl ModemLines {
+    /// From `TIOCM_*` bits.
+    pub(crate) fn from_bits(bits: libc::c_int) -> Self {
+        let has = |mask| bits & mask != 0;
+        Self {
+            cts: has(libc::TIOCM_CTS),
+            dsr: has(libc::TIOCM_DSR),
+            ri: has(libc::TIOCM_RI),
+            cd: has(libc::TIOCM_CD),
+            dtr: has(libc::TIOCM_DTR),
+            rts: has(libc::TIOCM_RTS),
+        }
+    }
+
+    /// The modem state byte of RFC 2217 (NOTIFY-MODEMSTATE): bit 7 CD, 6 RI, 5 DSR, 4 CTS, and in
+    /// bits 3 to 0 which of them changed since `before` (none of them when there is no before).
+    ///
+    /// RFC 2217 calls bit 2 the trailing edge of RI. It is set at both edges here, as ser2net does:
+    /// a client that masks out the upper bits would not notice the beginning of a ring otherwise.
+    pub fn state(self, before: Option<Self>) -> u8 {
+        let levels =
+            |m: Self| u8::from(m.cts) | u8::from(m.dsr) << 1 | u8::from(m.ri) << 2 | u8::from(m.cd) << 3;
+        let now = levels(self);
+        now << 4 | before.map_or(0, |before| now ^ levels(before))
+    }
+}
+
+/// Line errors since the driver was loaded, as `TIOCGICOUNT` counts them. The counts wrap around.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Characters received.
+    pub received: u32,
+    /// Characters sent.
+    pub sent: u32,
+    /// Framing errors.
+    pub frame: u32,
+    /// Characters lost in the hardware.
+    pub overrun: u32,
+    /// Parity errors.
+    pub parity: u32,
+    /// Breaks received.
+    pub breaks: u32,
+    /// Characters lost because the buffer of the kernel was full.
+    pub buffer_overrun: u32,
+}
+
+impl Counters {
+    pub(crate) fn from_raw(raw: &sys::RawCounters) -> Self {
+        // the kernel counts in unsigned numbers and only hands them over as `int`
+        Self {
+            received: raw.rx.cast_unsigned(),
+            sent: raw.tx.cast_unsigned(),
+            frame: raw.frame.cast_unsigned(),
+            overrun: raw.overrun.cast_unsigned(),
+            parity: raw.parity.cast_unsigned(),
+            breaks: raw.brk.cast_unsigned(),
+            buffer_overrun: raw.buf_overrun.cast_unsigned(),
+        }
+    }
+
+    /// The line state byte of RFC 2217 (NOTIFY-LINESTATE) for what happened since `before`: bit 4
+    /// break, 3 framing error, 2 parity error, 1 overrun. The other bits (transmitter empty, data
+    /// ready) have no meaning for counters and are 0.
+    pub fn state_since(self, before: Self) -> u8 {
+        let overrun = self.overrun != before.overrun || self.buffer_overrun != before.buffer_overrun;
+        u8::from(self.breaks != before.breaks) << 4
+            | u8::from(self.frame != before.frame) << 3
+            | u8::from(self.parity != before.parity) << 2
+            | u8::from(overrun) << 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modem_state_has_levels_above_changes() {
+        let none = ModemLines::default();
+        let up = ModemLines { cts: true, dsr: true, cd: true, dtr: true, ..none };
+        assert_eq!(up.state(None), 0xb0);
+        assert_eq!(up.state(Some(none)), 0xbb);
+        assert_eq!(ModemLines { cd: false, ..up }.state(Some(up)), 0x38);
+        let ring = ModemLines { ri: true, ..none };
+        assert_eq!(ring.state(Some(none)), 0x44);
+        assert_eq!(none.state(Some(ring)), 0x04);
+        // outputs are no part of it
+        assert_eq!(ModemLines { dtr: true, rts: true, ..none }.state(Some(none)), 0);
+    }
+
+    #[test]
+    fn line_state_tells_which_counter_moved() {
+        let before = Counters { frame: u32::MAX, received: 7, ..Counters::default() };
+        assert_eq!(before.state_since(before), 0);
+        assert_eq!(Counters { frame: 0, received: 9, ..before }.state_since(before), 0x08);
+        assert_eq!(Counters { breaks: 1, ..before }.state_since(before), 0x10);
+        assert_eq!(Counters { parity: 2, ..before }.state_since(before), 0x04);
+        assert_eq!(Counters { overrun: 1, ..before }.state_since(before), 0x02);
+        assert_eq!(Counters { buffer_overrun: 1, ..before }.state_since(before), 0x02);
+    }
+}

@@ -1,0 +1,183 @@
+//! The calls of tty_ioctl(4) and ioctl_tty(2) that no crate covers, and the only unsafe code.
+//!
+//! All of them go through libc's functions, never through raw system calls, so that a preloaded
+//! library can stand beneath them (the tests give pseudo-terminals modem lines that way).
+//!
+//! Every function takes the owner of the descriptor by reference: the descriptor is open for as
+//! long as the call lasts, because its owner is.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+
+use libc::{c_int, c_ulong};
+use nix::sys::timerfd::TimerFd;
+use serialport::TTYPort;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// The kernel's `struct termios2`.
+pub(crate) use libc::termios2 as Termios2;
+
+/// `struct serial_icounter_struct` of `linux/serial.h`: counts since the driver was loaded.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub(crate) struct RawCounters {
+    pub(crate) cts: c_int,
+    pub(crate) dsr: c_int,
+    pub(crate) rng: c_int,
+    pub(crate) dcd: c_int,
+    pub(crate) rx: c_int,
+    pub(crate) tx: c_int,
+    pub(crate) frame: c_int,
+    pub(crate) overrun: c_int,
+    pub(crate) parity: c_int,
+    pub(crate) brk: c_int,
+    pub(crate) buf_overrun: c_int,
+    reserved: [c_int; 9],
+}
+
+/// `struct serial_rs485` of `linux/serial.h`.
+#[repr(C)]
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub(crate) struct RawRs485 {
+    pub(crate) flags: u32,
+    pub(crate) delay_rts_before_send: u32,
+    pub(crate) delay_rts_after_send: u32,
+    padding: [u32; 5],
+}
+
+/// `SER_RS485_…` of `linux/serial.h`.
+pub(crate) mod rs485_flag {
+    pub(crate) const ENABLED: u32 = 1;
+    pub(crate) const RTS_ON_SEND: u32 = 1 << 1;
+    pub(crate) const RTS_AFTER_SEND: u32 = 1 << 2;
+    pub(crate) const RX_DURING_TX: u32 = 1 << 4;
+    pub(crate) const TERMINATE_BUS: u32 = 1 << 5;
+}
+
+fn done(result: c_int) -> io::Result<()> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// An ioctl whose argument is a number or is ignored.
+fn ioctl_number(fd: &impl AsRawFd, request: libc::Ioctl, value: c_ulong) -> io::Result<()> {
+    // SAFETY: the callers below pass requests whose argument the kernel takes as a number.
+    done(unsafe { libc::ioctl(fd.as_raw_fd(), request, value) })
+}
+
+/// An ioctl that reads or writes one `T` through its argument.
+///
+/// The callers below pair every request with the type that the kernel defines for it.
+fn ioctl_struct<T: Copy>(fd: &impl AsRawFd, request: libc::Ioctl, value: &mut T) -> io::Result<()> {
+    // SAFETY: `value` is valid for reads and writes of a `T`, which has the size and layout of the
+    // request's argument; all such types here are plain integers, so any bytes are a valid value.
+    done(unsafe { libc::ioctl(fd.as_raw_fd(), request, std::ptr::from_mut(value)) })
+}
+
+/// `TCGETS2`. Fails with `ENOTTY` when the file is not a terminal.
+pub(crate) fn termios(fd: &impl AsRawFd) -> io::Result<Termios2> {
+    // SAFETY: `termios2` consists of integers only (their number differs between architectures).
+    let mut value: Termios2 = unsafe { std::mem::zeroed() };
+    ioctl_struct(fd, libc::TCGETS2, &mut value)?;
+    Ok(value)
+}
+
+/// `TCSETS2`: takes effect at once, neither waits nor discards anything.
+pub(crate) fn set_termios(fd: &impl AsRawFd, value: &Termios2) -> io::Result<()> {
+    ioctl_struct(fd, libc::TCSETS2, &mut value.clone())
+}
+
+/// `TIOCMGET`: `TIOCM_*` bits. Fails with `ENOTTY` where there are no modem lines.
+pub(crate) fn modem_bits(fd: &impl AsRawFd) -> io::Result<c_int> {
+    let mut bits: c_int = 0;
+    ioctl_struct(fd, libc::TIOCMGET, &mut bits)?;
+    Ok(bits)
+}
+
+/// `TIOCMSET`: all output lines at once.
+pub(crate) fn set_modem_bits(fd: &impl AsRawFd, bits: c_int) -> io::Result<()> {
+    ioctl_struct(fd, libc::TIOCMSET, &mut { bits })
+}
+
+/// `TIOCSBRK` or `TIOCCBRK`.
+pub(crate) fn set_break(fd: &impl AsRawFd, on: bool) -> io::Result<()> {
+    ioctl_number(fd, if on { libc::TIOCSBRK } else { libc::TIOCCBRK }, 0)
+}
+
+/// `TCFLSH` with `TCIFLUSH`, `TCOFLUSH` or `TCIOFLUSH`.
+pub(crate) fn flush(fd: &impl AsRawFd, queue: c_int) -> io::Result<()> {
+    ioctl_number(fd, libc::TCFLSH, c_ulong::from(queue.unsigned_abs()))
+}
+
+/// `TIOCOUTQ`: bytes that the driver has not yet sent.
+pub(crate) fn out_queue(fd: &impl AsRawFd) -> io::Result<usize> {
+    let mut count: c_int = 0;
+    ioctl_struct(fd, libc::TIOCOUTQ, &mut count)?;
+    Ok(usize::try_from(count).unwrap_or(0))
+}
+
+/// `TIOCSERGETLSR`: whether the transmitter's shift register and FIFO are empty as well; `None`
+/// where the driver cannot tell.
+pub(crate) fn transmitter_empty(fd: &impl AsRawFd) -> Option<bool> {
+    const TIOCSER_TEMT: u32 = 1;
+    let mut bits: u32 = 0;
+    ioctl_struct(fd, libc::TIOCSERGETLSR, &mut bits).ok()?;
+    Some(bits & TIOCSER_TEMT != 0)
+}
+
+/// `TIOCGICOUNT`. Fails with `ENOTTY` where the driver does not count.
+pub(crate) fn counters(fd: &impl AsRawFd) -> io::Result<RawCounters> {
+    let mut value = RawCounters::default();
+    ioctl_struct(fd, libc::TIOCGICOUNT, &mut value)?;
+    Ok(value)
+}
+
+/// `TIOCGRS485`.
+pub(crate) fn rs485(fd: &impl AsRawFd) -> io::Result<RawRs485> {
+    let mut value = RawRs485::default();
+    ioctl_struct(fd, libc::TIOCGRS485, &mut value)?;
+    Ok(value)
+}
+
+/// `TIOCSRS485`. The kernel writes back what the driver made of it.
+pub(crate) fn set_rs485(fd: &impl AsRawFd, value: &mut RawRs485) -> io::Result<()> {
+    ioctl_struct(fd, libc::TIOCSRS485, value)
+}
+
+/// `flock(LOCK_EX | LOCK_NB)`; `WouldBlock` when another open file holds a lock.
+pub(crate) fn flock_exclusive(fd: &impl AsRawFd) -> io::Result<()> {
+    // SAFETY: flock takes no pointers.
+    done(unsafe { libc::flock(fd.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) })
+}
+
+/// Hands an open, locked terminal to the serial port crate, which sets `TIOCEXCL` on the way and
+/// clears it again when it closes the descriptor.
+pub(crate) fn adopt(fd: OwnedFd) -> TTYPort {
+    // SAFETY: `into_raw_fd` gives up the only ownership, which the port takes over.
+    unsafe { TTYPort::from_raw_fd(fd.into_raw_fd()) }
+}
+
+/// A timerfd(2) that a reactor can watch.
+#[derive(Debug)]
+pub(crate) struct ReactorTimer(TimerFd);
+
+impl ReactorTimer {
+    /// Registers a timer with the reactor of the current runtime.
+    pub(crate) fn register(timer: TimerFd) -> io::Result<AsyncFd<Self>> {
+        // SAFETY: a `TimerFd` owns one descriptor, which stays the same and open until it is
+        // dropped, and nothing here replaces it while the reactor has it.
+        let registered = unsafe { AsyncFd::register_with_interest(Self(timer), Interest::READABLE) };
+        registered.map_err(|error| error.into_parts().1)
+    }
+
+    pub(crate) fn timer(&self) -> &TimerFd {
+        &self.0
+    }
+}
+
+impl AsRawFd for ReactorTimer {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_fd().as_raw_fd()
+    }
+}
