@@ -7,7 +7,8 @@ use crate::ends::{Client, Device};
 use crate::pattern::Pattern;
 use crate::peer::Peer;
 use crate::process::Running;
-use crate::pump::{Arrived, Direction, Incoming, Outgoing, Shared, pump, receive_exact, send_all};
+use crate::pump::{Arrived, Direction, GIVEN_UP, Incoming, Outgoing, Shared};
+use crate::pump::{pump, receive_exact, send_all};
 use crate::roundtrip;
 
 /// Time for the first bytes of a connection, which wait for the peer to open the device.
@@ -185,7 +186,9 @@ fn transfer(
         (Ok(device), Ok(client)) => (device, client),
         (device, client) => {
             let texts = [("device", device.err()), ("client", client.err())];
-            let texts = texts.into_iter().filter_map(|(end, error)| Some(format!("{end}: {}", error?)));
+            let texts = texts.into_iter().filter_map(|(end, error)| Some((end, error?)));
+            let causes = texts.filter(|(_, error)| error != GIVEN_UP);
+            let texts = causes.map(|(end, error)| format!("{end}: {error}"));
             return Err(texts.collect::<Vec<_>>().join("; "));
         }
     };

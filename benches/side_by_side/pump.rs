@@ -15,6 +15,8 @@ const STALLED: Duration = Duration::from_secs(5);
 const SILENCE: i64 = 20;
 /// Longest single wait, after which deadlines and the other side's failure are looked at.
 const TICK: i64 = 10;
+/// Error of an end that stopped only because the other one had failed.
+pub(crate) const GIVEN_UP: &str = "given up";
 /// Total of a direction whose sender has not finished.
 const UNKNOWN: u64 = u64::MAX;
 
@@ -86,7 +88,7 @@ fn run(
     let (mut sent_at, mut received_at) = (Instant::now(), Instant::now());
     loop {
         if shared.failed.load(Ordering::Relaxed) {
-            return Err("given up, the other end failed".into());
+            return Err(GIVEN_UP.into());
         }
         if let Some(job) = &outgoing
             && Instant::now() >= job.until
