@@ -1,4 +1,4 @@
-//! The `floor` peer: what a forwarder costs that does nothing but forward.
+//! The `floor` peer: a forwarder that does nothing but forward, as a yardstick.
 //!
 //! One thread, one epoll, one buffer a direction, one read and one write a wake-up. The benchmark starts
 //! itself as this process, so that it is measured exactly as the other peers are.
