@@ -1,0 +1,139 @@
+//! The two ends of a connection under test: the pty master and the network client.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
+use rustix::time::Timespec;
+
+use crate::pattern::CHUNK;
+use crate::telnet::Decoder;
+
+/// One end, non-blocking.
+pub(crate) trait End {
+    /// The descriptor to wait on.
+    fn fd(&self) -> BorrowedFd<'_>;
+    /// One read; the payload that came with it, which may be empty. `WouldBlock` when nothing waits,
+    /// `UnexpectedEof` when the other side has closed.
+    fn receive(&mut self) -> io::Result<&[u8]>;
+    /// One write; how much of `bytes` was taken. `WouldBlock` when there is no room.
+    fn send(&mut self, bytes: &[u8]) -> io::Result<usize>;
+}
+
+/// Waits for `flags` on `end` for at most `millis` milliseconds; says what is ready.
+pub(crate) fn wait(end: &dyn End, flags: PollFlags, millis: i64) -> io::Result<PollFlags> {
+    let fd = end.fd();
+    let mut fds = [PollFd::from_borrowed_fd(fd, flags)];
+    let timeout = Timespec { tv_sec: millis / 1000, tv_nsec: millis % 1000 * 1_000_000 };
+    match poll(&mut fds, Some(&timeout)) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(fds[0].revents()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The side of a pty that plays the serial device.
+pub(crate) struct Device {
+    master: File,
+    path: PathBuf,
+    /// Kept open so that the master does not report a hang-up while no peer has the device open.
+    _slave: File,
+    buffer: Vec<u8>,
+}
+
+impl Device {
+    /// A new raw pty pair.
+    pub(crate) fn create() -> io::Result<Self> {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+        grantpt(&master)?;
+        unlockpt(&master)?;
+        let name = ptsname(&master, Vec::new())?.into_bytes();
+        let path = PathBuf::from(std::ffi::OsString::from_vec(name));
+        let slave = open_raw(&path)?;
+        rustix::io::ioctl_fionbio(&master, true)?;
+        Ok(Self { master: File::from(master), path, _slave: slave, buffer: vec![0; CHUNK] })
+    }
+
+    /// Path of the device a peer opens.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Opens a terminal non-blocking and makes it raw.
+pub(crate) fn open_raw(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let flags = rustix::fs::OFlags::NOCTTY | rustix::fs::OFlags::NONBLOCK;
+    let tty =
+        OpenOptions::new().read(true).write(true).custom_flags(flags.bits().cast_signed()).open(path)?;
+    let mut settings = tcgetattr(&tty)?;
+    settings.make_raw();
+    tcsetattr(&tty, OptionalActions::Now, &settings)?;
+    Ok(tty)
+}
+
+impl End for Device {
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.master.as_fd()
+    }
+
+    fn receive(&mut self) -> io::Result<&[u8]> {
+        let count = self.master.read(&mut self.buffer)?;
+        filled(&self.buffer, count)
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.master.write(bytes)
+    }
+}
+
+/// The network client, raw or telnet. A telnet client's payload to the server must not hold 0xFF:
+/// it is sent as it is.
+pub(crate) struct Client {
+    stream: TcpStream,
+    telnet: Option<Decoder>,
+    buffer: Vec<u8>,
+    payload: Vec<u8>,
+}
+
+impl Client {
+    pub(crate) fn new(stream: TcpStream, telnet: bool) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        stream.set_nonblocking(true)?;
+        let telnet = telnet.then(Decoder::new);
+        Ok(Self { stream, telnet, buffer: vec![0; CHUNK], payload: Vec::with_capacity(CHUNK) })
+    }
+}
+
+impl End for Client {
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+
+    fn receive(&mut self) -> io::Result<&[u8]> {
+        let count = self.stream.read(&mut self.buffer)?;
+        let bytes = filled(&self.buffer, count)?;
+        let Some(decoder) = &mut self.telnet else { return Ok(bytes) };
+        self.payload.clear();
+        decoder.decode(bytes, &mut self.payload);
+        if !decoder.answers.is_empty() {
+            // a few dozen bytes in a connection's life always fit the socket's buffer
+            self.stream.write_all(&decoder.answers)?;
+            decoder.answers.clear();
+        }
+        Ok(&self.payload)
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.write(bytes)
+    }
+}
+
+fn filled(buffer: &[u8], count: usize) -> io::Result<&[u8]> {
+    if count == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(&buffer[..count]) }
+}
