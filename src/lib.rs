@@ -11,14 +11,20 @@
 //! [`config`] turns files into a validated [`config::Config`]; the supervisor keeps the running
 //! ports equal to it; [`port`] holds the task that owns one serial device and its sessions.
 
+pub mod broker;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod demo;
 pub mod http;
 pub mod log;
 pub mod metrics;
+pub mod net;
+pub mod port;
 pub mod process;
+pub mod reconcile;
 pub mod serial;
 pub mod status;
+pub mod supervisor;
 pub mod telnet;
 pub mod timer;

@@ -76,7 +76,7 @@ pub struct StatusTable {
     started: AtomicBool,
 }
 
-/// What never changes about a port while it runs.
+/// What the configuration says of a port.
 #[derive(Clone, Debug)]
 pub struct PortInfo {
     /// Name of the connection.
@@ -91,7 +91,7 @@ pub struct PortInfo {
 
 #[derive(Debug)]
 struct Shared {
-    info: PortInfo,
+    info: Mutex<PortInfo>,
     metrics: Arc<PortMetrics>,
     now: Mutex<Now>,
 }
@@ -121,15 +121,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Shared {
     fn status(&self) -> PortStatus {
         let counters = self.metrics.counters();
+        let info = lock(&self.info).clone();
         let now = lock(&self.now);
         let fault = now.fault.as_ref();
         PortStatus {
-            name: self.info.name.clone(),
-            accepter: self.info.accepter.clone(),
-            device: self.info.device.clone(),
-            enabled: self.info.enabled,
+            name: info.name,
+            accepter: info.accepter,
+            device: info.device,
+            enabled: info.enabled,
             listening: now.listening,
-            ready: PortStatus::is_ready(self.info.enabled, now.listening, now.state),
+            ready: PortStatus::is_ready(info.enabled, now.listening, now.state),
             state: now.state,
             reason: fault.map(|(reason, _)| *reason),
             detail: now.listen_error.clone().or_else(|| fault.map(|(_, text)| text.clone())),
@@ -161,7 +162,7 @@ impl StatusTable {
         let state = if info.enabled { PortState::Closed } else { PortState::Disabled };
         let shared = Arc::new(Shared {
             metrics: metrics.port(&info.name),
-            info,
+            info: Mutex::new(info),
             now: Mutex::new(Now {
                 listening: false,
                 listen_error: None,

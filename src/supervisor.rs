@@ -3,6 +3,7 @@
 use crate::config::Connection;
 use crate::port::{self, Environment, Handle};
 use crate::reconcile::{Step, reconcile};
+use crate::status::StatusSource as _;
 use std::collections::HashMap;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -52,6 +53,13 @@ impl Supervisor {
                 running.handle.refresh().await;
             }
         }
+    }
+
+    /// Numbers of running ports and of those among them that listen.
+    pub fn counts(&self) -> (usize, usize) {
+        let status = self.env.status.status();
+        let listening = status.iter().filter(|p| p.listening && self.running.contains_key(&p.name)).count();
+        (self.running.len(), listening)
     }
 
     fn ended(&self) -> Vec<String> {

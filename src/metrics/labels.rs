@@ -108,24 +108,47 @@ labels! {
 labels! {
     /// Why a client that had been let in is gone.
     CloseReason {
-        /// The client closed, or its connection broke.
+        /// The client closed its side.
         Peer = "peer",
+        /// The client reset the connection.
+        PeerReset = "peer_reset",
+        /// The client did not answer any more (keepalive).
+        PeerTimeout = "peer_timeout",
+        /// Another error of the socket.
+        PeerError = "peer_error",
         /// Thrown out for a newer client (`kickolduser`).
         Kicked = "kicked",
         /// Nothing was sent or received for the connection's timeout.
         Idle = "idle",
         /// The device sent the `closeon` text.
         CloseOn = "closeon",
-        /// An administrator closed it.
-        Admin = "admin",
+        /// The device could not be opened.
+        OpenFailed = "open_failed",
         /// The device went away.
         DeviceLost = "device_lost",
-        /// A new configuration changed or removed the port.
-        Reloaded = "reloaded",
         /// The broker stops.
         Shutdown = "shutdown",
         /// The client read so slowly that it stood in the way of others.
         SlowReader = "slow_reader",
+    }
+}
+
+impl CloseReason {
+    /// The reason as a phrase for the log.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Peer => "closed by the client",
+            Self::PeerReset => "reset by the client",
+            Self::PeerTimeout => "the client does not answer",
+            Self::PeerError => "error on the socket",
+            Self::Kicked => "a newer client took over",
+            Self::Idle => "idle for the timeout",
+            Self::CloseOn => "the device sent the closeon string",
+            Self::OpenFailed => "the device could not be opened",
+            Self::DeviceLost => "the device is gone",
+            Self::Shutdown => "the program ends",
+            Self::SlowReader => "read too slowly while other clients kept up",
+        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! One accepted stream, plain or TLS, with poll functions that go straight to the socket.
 
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -66,30 +65,6 @@ impl Stream {
         match self {
             Self::Tcp(_) => Poll::Ready(Ok(())),
             Self::Tls(s) => Pin::new(s.as_mut()).poll_shutdown(cx),
-        }
-    }
-}
-
-/// An address as ser2net writes it (`\I`): `ipv4,127.0.0.1,4000` or `ipv6,::ffff:127.0.0.1,4000`.
-pub fn address_text(addr: &SocketAddr) -> String {
-    match addr {
-        SocketAddr::V4(a) => format!("ipv4,{},{}", a.ip(), a.port()),
-        SocketAddr::V6(a) => format!("ipv6,{},{}", a.ip(), a.port()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_keep_the_family_of_the_socket() {
-        for (addr, text) in [
-            ("127.0.0.1:4000", "ipv4,127.0.0.1,4000"),
-            ("[::ffff:127.0.0.1]:4000", "ipv6,::ffff:127.0.0.1,4000"),
-            ("[::1]:4000", "ipv6,::1,4000"),
-        ] {
-            assert_eq!(address_text(&addr.parse().unwrap()), text);
         }
     }
 }

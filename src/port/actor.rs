@@ -325,7 +325,8 @@ impl Port {
         let leaving = self.leaving.iter().map(Leaving::deadline);
         let idle = self.sessions.iter().filter_map(|s| self.idle_deadline(s));
         let held = self.sessions.iter().filter_map(|s| s.held.as_ref()).map(|h| h.since + super::data::HELD_LIMIT);
-        ending.into_iter().chain(leaving).chain(idle).chain(held).chain(self.dev.deadlines()).min()
+        let batch = self.batch_due.filter(|_| self.batch_timer.is_none());
+        ending.into_iter().chain(batch).chain(leaving).chain(idle).chain(held).chain(self.dev.deadlines()).min()
     }
 
     fn poll_timers(&mut self, cx: &mut Context<'_>) {

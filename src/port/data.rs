@@ -6,12 +6,12 @@ use super::device::DeviceState;
 use super::scratch;
 use super::session::Held;
 use crate::metrics::{CloseReason, Direction, DropDirection, DropReason};
+use crate::serial::error::IoFailure;
 use crate::serial::request::Request;
 use crate::telnet::Item;
 use crate::timer::PreciseTimer;
-use std::io;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Bytes taken from a client at a time. ser2net's `net-to-dev-bufsize` is 64 by default; the
 /// option raises this bound but does not lower it, because small reads only cost time.
@@ -156,9 +156,9 @@ impl Port {
         }
     }
 
-    fn write_failed(&mut self, cx: &mut Context<'_>, error: &io::Error, unsent: usize) {
+    fn write_failed(&mut self, cx: &mut Context<'_>, error: &IoFailure, unsent: usize) {
         self.dropped(DropDirection::ToDevice, DropReason::DeviceClosed, unsent);
-        self.device_lost(cx, Some(error));
+        self.device_lost(cx, error);
     }
 
     /// Device to clients: first what waits for clients, then new data if somebody can take it.
@@ -190,13 +190,9 @@ impl Port {
         scratch::with_read(|buf| {
             let n = match open.device.poll_read(cx, buf) {
                 Poll::Pending => return false,
-                Poll::Ready(Ok(0)) => {
-                    self.device_lost(cx, None);
-                    return false;
-                }
                 Poll::Ready(Ok(n)) => n,
                 Poll::Ready(Err(e)) => {
-                    self.device_lost(cx, Some(&e));
+                    self.device_lost(cx, &e);
                     return false;
                 }
             };
@@ -259,14 +255,16 @@ impl Port {
         self.batch.reuse(held);
     }
 
-    fn wait_for_batch(&mut self, due: std::time::Instant) {
+    fn wait_for_batch(&mut self, due: Instant) {
         self.batch_due = Some(due);
         if self.batch_timer.is_none() {
             // without a timer descriptor the runtime's clock does, a millisecond coarser
             self.batch_timer = PreciseTimer::new().ok();
         }
         if let Some(timer) = &mut self.batch_timer {
-            timer.arm(due.saturating_duration_since(std::time::Instant::now()));
+            if timer.arm(due.saturating_duration_since(Instant::now())).is_err() {
+                self.batch_timer = None;
+            }
         }
     }
 

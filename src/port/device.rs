@@ -3,9 +3,12 @@
 use super::actor::{Phase, Port};
 use super::batch::Batch;
 use super::matcher::Matcher;
+use super::template;
+use crate::clock::LocalTime;
 use crate::config::Template;
 use crate::metrics::{CloseReason, DeviceFailure, DropDirection, DropReason, PortState, SerialError};
-use crate::serial::device::{Device, OpenError};
+use crate::serial::device::{Device, Opened};
+use crate::serial::error::{IoFailure, OpenError};
 use crate::serial::modem::{Counters, ModemLines};
 use crate::serial::request::Notice;
 use crate::serial::settings::LineSettings;
@@ -13,7 +16,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
@@ -29,7 +32,7 @@ const DRAIN_STALL: Duration = Duration::from_secs(5);
 pub(super) enum DeviceState {
     Closed,
     /// open(2) of a tty may block: it runs on a thread of its own.
-    Opening(JoinHandle<Result<Device, OpenError>>),
+    Opening(JoinHandle<Result<Opened, OpenError>>),
     Open(Box<OpenDevice>),
     /// No client any more; the device is given what it has not taken yet.
     Closing(Box<OpenDevice>, Drain),
@@ -62,6 +65,18 @@ pub(super) struct Drain {
     left: usize,
     moved_at: Instant,
     look_at: Instant,
+}
+
+impl OpenDevice {
+    /// Bytes that the driver has yet to send; 1 while only the last character is on its way.
+    fn left_to_send(&mut self) -> usize {
+        match self.device.out_queue() {
+            Ok(0) => usize::from(!self.device.is_drained()),
+            Ok(queued) => queued,
+            // a device that cannot tell has been given everything: it is done
+            Err(_) => 0,
+        }
+    }
 }
 
 impl DeviceState {
@@ -103,8 +118,10 @@ impl Port {
             DeviceState::Opening(task) => {
                 let Poll::Ready(result) = Pin::new(task).poll(cx) else { return };
                 self.moved = true;
-                let opened = result.unwrap_or_else(|join| Err(OpenError::from_panic(&join)));
-                match opened.and_then(Device::into_async) {
+                let path = &self.conn.connector.device.path;
+                let failed = |step, error| OpenError::other(path, step, error);
+                let opened = result.unwrap_or_else(|join| Err(failed("open the device", std::io::Error::other(join))));
+                match opened.and_then(|o| o.register().map_err(|e| failed("watch the device", e))) {
                     Ok(device) => self.opened(cx, device),
                     Err(error) => self.open_failed(cx, &error),
                 }
@@ -115,7 +132,7 @@ impl Port {
     }
 
     fn opened(&mut self, cx: &mut Context<'_>, device: Device) {
-        let line = device.line();
+        let line = device.settings();
         let lines = device.modem_lines();
         let has_modem = lines.is_ok();
         self.dev = DeviceState::Open(Box::new(OpenDevice {
@@ -129,7 +146,7 @@ impl Port {
             look_at: None,
             device,
         }));
-        let text = |port: &Self, t: &Option<Template>| t.as_ref().map(|t| port.fill(t, None));
+        let text = |port: &Self, t: &Option<Template>| t.as_ref().map(|t| port.fill(t, None, None));
         let sendon = text(self, &self.conn.options.sendon);
         self.batch = Batch::new(&self.conn.options, sendon, &line);
         self.closeon = text(self, &self.conn.options.closeon).filter(|t| !t.is_empty()).map(Matcher::new);
@@ -138,7 +155,7 @@ impl Port {
         info!(port = %self.name, device = %self.conn.connector.device.path, "device open at {line}");
         let first = self.sessions.first().map(|s| s.peer);
         if let Some(template) = self.conn.options.openstr.clone() {
-            let text = self.fill(&template, first);
+            let text = self.fill(&template, first, None);
             self.to_device(cx, &text);
         }
         for i in 0..self.sessions.len() {
@@ -170,7 +187,7 @@ impl Port {
         self.dropped(DropDirection::ToClients, DropReason::ClientClosed, held);
         self.batch_due = None;
         if let Some(template) = self.conn.options.closestr.clone() {
-            let text = self.fill(&template, None);
+            let text = self.fill(&template, None, None);
             self.to_device(cx, &text);
         }
         // writing closestr may have shown that the device is gone
@@ -190,7 +207,7 @@ impl Port {
         self.flush_to_device(cx);
         let limit = self.conn.connector.device.drain_ms.map_or(DRAIN_STALL, |ms| Duration::from_millis(ms.into()));
         let DeviceState::Closing(open, drain) = &mut self.dev else { return };
-        let left = self.to_dev.len() + open.device.out_queue();
+        let left = self.to_dev.len() + open.left_to_send();
         if left < drain.left {
             drain.left = left;
             drain.moved_at = self.now;
@@ -208,7 +225,7 @@ impl Port {
             warn!(port = %self.name, "device closed with {left} bytes that it did not take");
             self.dropped(DropDirection::ToDevice, DropReason::DeviceClosed, left);
         }
-        open.device.close();
+        drop(open);
         self.to_dev.clear();
         self.env.claims.give_back(&self.conn.connector.text);
         self.report.state(PortState::Closed);
@@ -227,8 +244,8 @@ impl Port {
     /// The program ends and cannot wait any longer for the device.
     pub(super) fn abandon_device(&mut self) {
         match std::mem::replace(&mut self.dev, DeviceState::Closed) {
-            DeviceState::Open(open) | DeviceState::Closing(open, _) => {
-                let left = self.to_dev.len() + open.device.out_queue();
+            DeviceState::Open(mut open) | DeviceState::Closing(mut open, _) => {
+                let left = self.to_dev.len() + open.left_to_send();
                 self.dev = DeviceState::Closing(open, Drain { left, moved_at: self.now, look_at: self.now });
                 self.finish_close(left);
             }
@@ -239,7 +256,7 @@ impl Port {
     }
 
     /// The device is gone: clients get what it sent before, then they are closed.
-    pub(super) fn device_lost(&mut self, cx: &mut Context<'_>, error: Option<&std::io::Error>) {
+    pub(super) fn device_lost(&mut self, cx: &mut Context<'_>, cause: &IoFailure) {
         let state = std::mem::replace(&mut self.dev, DeviceState::Closed);
         let (DeviceState::Open(open) | DeviceState::Closing(open, _)) = state else {
             self.dev = state;
@@ -252,8 +269,7 @@ impl Port {
         self.dropped(DropDirection::ToDevice, DropReason::DeviceClosed, unsent);
         self.to_dev.clear();
         let path = &self.conn.connector.device.path;
-        let cause = error.map_or_else(|| "hung up".to_owned(), ToString::to_string);
-        let text = format!("device {path} is gone ({cause}); it is opened again for the next client");
+        let text = format!("device {path} lost: {cause}; it is opened again for the next client");
         self.complain("lost", &text);
         self.report.failed(DeviceFailure::Lost, text);
         self.end_all(CloseReason::DeviceLost);
@@ -325,18 +341,19 @@ impl Port {
         }
     }
 
-    /// Fills in the escapes of a string.
-    pub(super) fn fill(&self, template: &Template, peer: Option<SocketAddr>) -> Vec<u8> {
-        let remote = peer.map(|p| crate::net::stream::address_text(&p)).unwrap_or_default();
-        let context = super::template::Context {
-            device: &self.conn.connector.text,
-            name: &self.conn.name,
+    /// Fills in the escapes of a string. `line`: the settings for `\B`, where there are any yet.
+    pub(super) fn fill(&self, template: &Template, peer: Option<SocketAddr>, line: Option<LineSettings>) -> Vec<u8> {
+        let peer = peer.map(template::peer_text).unwrap_or_default();
+        let settings = line.map(|line| template::settings_text(&line)).unwrap_or_default();
+        let context = template::Context {
+            connector: &self.conn.connector.text,
+            name: &self.name,
             accepter: &self.conn.accepter.text,
-            settings: &self.conn.connector.device.line,
-            remote: &remote,
-            now: crate::clock::local(SystemTime::now()),
+            settings: &settings,
+            peer: &peer,
+            time: LocalTime::now(),
         };
-        super::template::fill(&template.0, &context)
+        template::fill(&template.0, &context)
     }
 
     pub(super) fn dropped(&self, direction: DropDirection, reason: DropReason, count: usize) {

@@ -385,6 +385,14 @@ impl Device {
         sys::out_queue(&self.0.file)
     }
 
+    /// Whether all output has left. Once it has, closing discards nothing.
+    pub fn is_drained(&mut self) -> bool {
+        let empty = matches!(sys::out_queue(&self.0.file), Ok(0));
+        let drained = empty && sys::transmitter_empty(&self.0.file) != Some(false);
+        self.0.state.drained = drained;
+        drained
+    }
+
     /// Waits until all output has left, at most `limit`; true when it has. To be called before the
     /// device is dropped, when its output must not be discarded.
     pub async fn drain(&mut self, limit: Duration) -> bool {

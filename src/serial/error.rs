@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
+use crate::metrics::DeviceFailure;
 use nix::errno::Errno;
 use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, getgroups};
 
@@ -48,6 +49,22 @@ pub enum OpenErrorKind {
 }
 
 impl OpenError {
+    /// An error of the system at some step behind open(2).
+    pub fn other(path: &str, operation: &'static str, error: io::Error) -> Self {
+        Self { path: path.to_owned(), operation, kind: OpenErrorKind::Other(error) }
+    }
+
+    /// The value of the metric label `reason`.
+    pub fn failure(&self) -> DeviceFailure {
+        match &self.kind {
+            OpenErrorKind::NotFound => DeviceFailure::Missing,
+            OpenErrorKind::InUse { .. } | OpenErrorKind::BadLockFile { .. } => DeviceFailure::Busy,
+            OpenErrorKind::Permission { .. } => DeviceFailure::Permission,
+            OpenErrorKind::NotATty => DeviceFailure::NotATty,
+            OpenErrorKind::Other(error) => DeviceFailure::of_open(error),
+        }
+    }
+
     /// The text that follows `Device open failure: ` for the client, as ser2net words it.
     pub fn client_text(&self) -> &'static str {
         match &self.kind {

@@ -1,0 +1,229 @@
+//! The running program: configuration in, ports and health endpoints out, signals obeyed.
+
+use crate::cli::{ConfigChoice, Inline, RunOptions};
+use crate::config::error::{Diagnostic, Severity};
+use crate::config::load::{self, Inputs};
+use crate::config::{self, Config};
+use crate::http::{self, HttpState};
+use crate::metrics::{Metrics, ReloadOutcome};
+use crate::port::{Claims, Environment};
+use crate::process::{Signal, Signals, notify};
+use crate::status::StatusTable;
+use crate::supervisor::Supervisor;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tracing::{error, info, warn};
+
+/// Signature of ports that say nothing about it: what ser2net answers.
+const DEFAULT_SIGNATURE: &str = "ser2net";
+
+/// Where the configuration comes from; kept, because a reload reads it again.
+#[derive(Clone, Debug)]
+pub struct Sources {
+    inputs: Inputs,
+    uucp_locks: bool,
+}
+
+/// What reading the configuration gave.
+#[derive(Debug)]
+pub struct Reading {
+    /// The model; empty when `diagnostics` has something fatal.
+    pub config: Config,
+    /// Everything that is to be said about it, in the order of the text.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Reading {
+    /// The text cannot be used at all.
+    pub fn is_fatal(&self) -> bool {
+        self.diagnostics.iter().any(|d| d.severity == Severity::Fatal)
+    }
+
+    /// Numbers of errors (fatal ones among them) and warnings.
+    pub fn counts(&self) -> (usize, usize) {
+        let warnings = self.diagnostics.iter().filter(|d| d.severity == Severity::Warning).count();
+        (self.diagnostics.len() - warnings, warnings)
+    }
+}
+
+/// Reads and resolves a configuration.
+pub fn read(inputs: &Inputs) -> Reading {
+    let (raw, mut diagnostics) = load::load(inputs);
+    let (config, more) = config::resolve::resolve(&raw);
+    diagnostics.extend(more);
+    Reading { config, diagnostics }
+}
+
+impl Sources {
+    /// The sources that the command line names. `Err` tells that there is no configuration file.
+    ///
+    /// # Errors
+    /// A text for the user that names the places where a file was looked for.
+    pub fn new(options: &RunOptions) -> Result<Self, String> {
+        let file = match &options.config {
+            ConfigChoice::File(path) => Some(path.clone()),
+            ConfigChoice::None => None,
+            ConfigChoice::Default => Some(default_file(options)?),
+        };
+        let (yaml, lines) = match &options.inline {
+            Inline::None => (Vec::new(), Vec::new()),
+            Inline::Yaml(texts) => (texts.clone(), Vec::new()),
+            Inline::Lines(lines) => (Vec::new(), lines.clone()),
+        };
+        Ok(Self { inputs: Inputs { file, yaml, lines }, uucp_locks: options.uucp_locks })
+    }
+
+    /// Reads them now.
+    pub fn read(&self) -> Reading {
+        let mut reading = read(&self.inputs);
+        if !self.uucp_locks {
+            for connection in &mut reading.config.connections {
+                connection.connector.device.uucp_lock = false;
+            }
+        }
+        reading
+    }
+}
+
+fn default_file(options: &RunOptions) -> Result<PathBuf, String> {
+    options.personality.find_config(|p| p.exists()).ok_or_else(|| {
+        let places = options.personality.default_config_files().join(", ");
+        format!("no configuration file: none of {places} exists; name one with -c FILE")
+    })
+}
+
+/// A broker with its ports, from start to end.
+#[derive(Debug)]
+pub struct Broker {
+    sources: Sources,
+    env: Environment,
+    supervisor: Supervisor,
+    http: Option<(SocketAddr, JoinHandle<()>)>,
+}
+
+impl Broker {
+    /// A broker without ports.
+    ///
+    /// # Errors
+    /// When metrics cannot be registered, which is a fault of this program.
+    pub fn new(sources: Sources, signature: Option<&str>) -> Result<Self, String> {
+        let metrics = Metrics::new().map_err(|e| format!("cannot set up metrics: {e}"))?;
+        let env = Environment {
+            claims: Arc::new(Claims::default()),
+            metrics: Arc::new(metrics),
+            status: StatusTable::new(),
+            signature: signature.unwrap_or(DEFAULT_SIGNATURE).into(),
+        };
+        Ok(Self { supervisor: Supervisor::new(env.clone()), sources, env, http: None })
+    }
+
+    /// Runs with a first reading of the configuration until a signal ends it.
+    ///
+    /// # Errors
+    /// When signals cannot be caught.
+    pub async fn run(mut self, first: Reading) -> Result<(), String> {
+        let mut signals = Signals::new().map_err(|e| format!("cannot catch signals: {e}"))?;
+        self.apply(first).await;
+        self.env.status.set_started();
+        notify::ready(&self.summary());
+        let mut alive = notify::watchdog_interval().map(tokio::time::interval);
+        loop {
+            let signal = tokio::select! {
+                signal = signals.recv() => signal,
+                () = tick(&mut alive) => {
+                    notify::alive();
+                    continue;
+                }
+            };
+            match signal {
+                Signal::Reload => self.reload(signal).await,
+                Signal::Terminate | Signal::Interrupt => {
+                    info!("{signal}: closing all clients and devices");
+                    break;
+                }
+            }
+        }
+        notify::stopping();
+        if let Some((_, task)) = self.http.take() {
+            task.abort();
+        }
+        self.supervisor.shutdown().await;
+        Ok(())
+    }
+
+    async fn reload(&mut self, signal: Signal) {
+        info!("{signal}: reading the configuration again");
+        notify::reloading();
+        let sources = self.sources.clone();
+        // files may be on a slow disk: the ports go on meanwhile
+        match tokio::task::spawn_blocking(move || sources.read()).await {
+            Ok(reading) if reading.is_fatal() => {
+                log_diagnostics(&reading.diagnostics);
+                let (errors, warnings) = reading.counts();
+                self.env.metrics.config_read(ReloadOutcome::Rejected, errors, warnings);
+                error!("the configuration cannot be used: the old one stays in force");
+            }
+            Ok(reading) => self.apply(reading).await,
+            Err(e) => error!("reading the configuration failed, the old one stays in force: {e}"),
+        }
+        notify::ready(&self.summary());
+    }
+
+    async fn apply(&mut self, reading: Reading) {
+        log_diagnostics(&reading.diagnostics);
+        let (errors, warnings) = reading.counts();
+        self.supervisor.apply(&reading.config.connections).await;
+        self.serve_health(reading.config.metrics).await;
+        self.env.metrics.config_read(ReloadOutcome::Applied, errors, warnings);
+        info!("{}", self.summary());
+    }
+
+    /// Serves health at `address`, and nowhere else.
+    async fn serve_health(&mut self, address: Option<SocketAddr>) {
+        if self.http.as_ref().map(|(now, _)| *now) == address {
+            return;
+        }
+        if let Some((_, task)) = self.http.take() {
+            task.abort();
+            // the end of an aborted task is no news
+            let _ = task.await;
+        }
+        let Some(address) = address else { return };
+        match TcpListener::bind(address).await {
+            Ok(listener) => {
+                let state = HttpState { metrics: self.env.metrics.clone(), status: self.env.status.clone() };
+                let task = tokio::spawn(http::serve(listener, state, std::future::pending()));
+                info!("metrics and health on http://{address}/");
+                self.http = Some((address, task));
+            }
+            Err(e) => error!("cannot serve metrics on {address}: {e}; ports run without"),
+        }
+    }
+
+    fn summary(&self) -> String {
+        let (running, listening) = self.supervisor.counts();
+        format!("{listening} of {running} ports listening")
+    }
+}
+
+async fn tick(interval: &mut Option<tokio::time::Interval>) {
+    match interval {
+        Some(interval) => {
+            interval.tick().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// One log line for each.
+fn log_diagnostics(diagnostics: &[Diagnostic]) {
+    for diagnostic in diagnostics {
+        match diagnostic.severity {
+            Severity::Warning => warn!("{diagnostic}"),
+            Severity::Error | Severity::Fatal => error!("{diagnostic}"),
+        }
+    }
+}
