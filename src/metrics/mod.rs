@@ -65,7 +65,8 @@ impl Metrics {
         let start = "Start time of the process since the Unix epoch, in seconds.";
         add(&registry, Gauge::new("process_start_time_seconds", start))?.set(unix_seconds());
 
-        let reloads = Opts::new("serbroker_config_reloads_total", "Readings of the configuration, by outcome.");
+        let reloads =
+            Opts::new("serbroker_config_reloads_total", "Readings of the configuration, by outcome.");
         let reloads = add(&registry, IntCounterVec::new(reloads, &["outcome"]))?;
         Ok(Self {
             families,
@@ -87,7 +88,10 @@ impl Metrics {
                 ),
             )?,
             config_errors: gauge("serbroker_config_errors", "Errors in the configuration read last.")?,
-            config_warnings: gauge("serbroker_config_warnings", "Warnings about the configuration read last.")?,
+            config_warnings: gauge(
+                "serbroker_config_warnings",
+                "Warnings about the configuration read last.",
+            )?,
             accept_errors: add(
                 &registry,
                 IntCounter::new(
@@ -170,7 +174,8 @@ mod tests {
         port.state(PortState::Failed, Some(DeviceFailure::Missing));
         let text = metrics.render().unwrap();
         let of = |family: &str, labels: &str| {
-            value(&text, &format!("serbroker_port_{family}{{{labels}}}")).unwrap_or_else(|| panic!("{family} {labels}\n{text}"))
+            value(&text, &format!("serbroker_port_{family}{{{labels}}}"))
+                .unwrap_or_else(|| panic!("{family} {labels}\n{text}"))
         };
         let p = r#"port="heat\"pump""#;
         assert_eq!(of("bytes_total", &format!("direction=\"from_device\",{p}")) as u64, 12);
@@ -190,7 +195,10 @@ mod tests {
         port.state(PortState::Open, None);
         let text = metrics.render().unwrap();
         assert_eq!(value(&text, &format!("serbroker_port_device_up{{{p}}}")), Some(1.0));
-        assert_eq!(value(&text, &format!("serbroker_port_device_fault{{{p},reason=\"missing\"}}")), Some(0.0));
+        assert_eq!(
+            value(&text, &format!("serbroker_port_device_fault{{{p},reason=\"missing\"}}")),
+            Some(0.0)
+        );
         let counters = port.counters();
         assert_eq!(counters.bytes_from_device, 12);
         assert_eq!((counters.bytes_dropped, counters.kicks, counters.refusals), (3, 1, 1));
@@ -219,7 +227,8 @@ mod tests {
     fn reloads_are_told_apart() {
         let metrics = Metrics::new().unwrap();
         metrics.config_read(ReloadOutcome::Applied, 0, 2);
-        let applied = value(&metrics.render().unwrap(), "serbroker_config_last_reload_success_timestamp_seconds");
+        let applied =
+            value(&metrics.render().unwrap(), "serbroker_config_last_reload_success_timestamp_seconds");
         assert!(applied.is_some_and(|t| t > 1.6e9), "{applied:?}");
         metrics.config_read(ReloadOutcome::Rejected, 1, 0);
         let text = metrics.render().unwrap();
