@@ -5,7 +5,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::openpty;
 use nix::sys::termios::{FlushArg, SetArg, cfmakeraw, tcflush, tcgetattr, tcsetattr};
 use nix::unistd::ttyname;
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use tokio::io::AsyncReadExt;
@@ -17,10 +18,10 @@ use tokio::net::unix::pipe;
 /// has the device open, and there is no event for its being opened again.
 #[derive(Debug)]
 pub(super) struct FarEnd {
-    // tokio's pipe types do what is needed for any descriptor that epoll takes and read(2) and
-    // write(2) work on
+    // tokio's pipe type does what is needed for any descriptor that epoll takes and read(2) works on
     reader: pipe::Receiver,
-    writer: pipe::Sender,
+    // never waited for, so there is no readiness to keep
+    writer: File,
     near: OwnedFd,
     path: PathBuf,
 }
@@ -38,7 +39,7 @@ impl FarEnd {
         cfmakeraw(&mut settings);
         tcsetattr(&pair.slave, SetArg::TCSANOW, &settings)?;
         let path = ttyname(&pair.slave)?;
-        let writer = pipe::Sender::from_owned_fd_unchecked(pair.master.try_clone()?)?;
+        let writer = File::from(pair.master.try_clone()?);
         let reader = pipe::Receiver::from_owned_fd_unchecked(pair.master)?;
         Ok(Self { reader, writer, near: pair.slave, path })
     }
@@ -56,7 +57,7 @@ impl FarEnd {
     /// Sends towards the device without waiting. What finds no place is lost, as on a wire. Returns
     /// how many bytes found a place.
     pub(super) fn send(&self, bytes: &[u8]) -> usize {
-        self.writer.try_write(bytes).unwrap_or(0)
+        (&self.writer).write(bytes).unwrap_or(0)
     }
 
     /// Discards bytes that nobody has read. A UART that is not open keeps nothing, but the pty does, and
@@ -73,7 +74,7 @@ impl FarEnd {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::{Read, Write};
+    use std::io::Read;
     use std::time::Duration;
     use tokio_serial::SerialPortBuilderExt;
 
