@@ -153,10 +153,7 @@ Exit status: 0 well done, 1 mistake in arguments or configuration, or failure.";
     after_help = AFTER_HELP,
     disable_version_flag = true,
     disable_help_subcommand = true,
-    args_override_self = true,
-    subcommand_negates_reqs = true,
-    subcommand_precedence_over_arg = false,
-    max_term_width = 100
+    args_override_self = true
 )]
 struct Cli {
     #[command(subcommand)]
@@ -186,12 +183,11 @@ struct RunArgs {
     /// Configuration file; - is standard input
     #[arg(short = 'c', long = "config", value_name = "FILE", allow_hyphen_values = true)]
     config: Option<PathBuf>,
-    /// A line of configuration in the one-line format; may be repeated; no default file is read
+    /// A line of configuration in the one-line format (repeatable)
     #[arg(short = 'C', long = "config-line", value_name = "LINE", action = ArgAction::Append)]
     #[arg(allow_hyphen_values = true, conflicts_with = "yaml")]
     config_line: Vec<String>,
-    /// A piece of YAML configuration; # outside quotes stands for a line end; may be repeated; no
-    /// default file is read
+    /// YAML configuration; # outside quotes is a line end (repeatable)
     #[arg(short = 'Y', long = "yaml", value_name = "TEXT", action = ArgAction::Append)]
     #[arg(allow_hyphen_values = true)]
     yaml: Vec<String>,
@@ -219,7 +215,7 @@ struct RunArgs {
     /// Admin port (not active yet: accepted and named in the log)
     #[arg(short = 'p', long = "admin", value_name = "ACCEPTER", allow_hyphen_values = true)]
     admin: Option<String>,
-    /// Ignored, as in ser2net: the short Cisco form of speeds is recognised by itself
+    /// Ignored: the short Cisco form of speeds is recognised by itself
     #[arg(short = 'b', long = "cisco-ios", action = ArgAction::SetTrue)]
     cisco_ios: bool,
     /// Print the version
@@ -268,9 +264,10 @@ fn exit(error: &clap::Error) -> Exit {
 fn given_before_subcommand(matches: &ArgMatches) -> Option<String> {
     use clap::parser::ValueSource::CommandLine;
     let command = Cli::command();
-    let mut given =
-        command.get_arguments().filter(|arg| matches.value_source(arg.get_id().as_str()) == Some(CommandLine));
-    given.find_map(|arg| arg.get_short()).map(|short| format!("-{short}"))
+    let mut given = command
+        .get_arguments()
+        .filter(|arg| matches.value_source(arg.get_id().as_str()) == Some(CommandLine));
+    given.find_map(clap::Arg::get_short).map(|short| format!("-{short}"))
 }
 
 fn run_options(personality: Personality, args: RunArgs, matches: &ArgMatches) -> RunOptions {
@@ -354,7 +351,8 @@ mod tests {
         let find = |who: Personality, there: &[&str]| {
             who.find_config(|path| there.iter().any(|one| Path::new(one) == path))
         };
-        let all = ["/etc/ser2net.conf", "/etc/ser2net.yaml", "/etc/ser2net/ser2net.yaml", "/etc/serbroker.yaml"];
+        let all =
+            ["/etc/ser2net.conf", "/etc/ser2net.yaml", "/etc/ser2net/ser2net.yaml", "/etc/serbroker.yaml"];
         for known in 1..=all.len() {
             assert_eq!(find(Personality::Serbroker, &all[..known]), Some(PathBuf::from(all[known - 1])));
         }
@@ -365,8 +363,22 @@ mod tests {
     #[test]
     fn everything_at_once() {
         let options = run(&[
-            "serbroker", "-n", "-d", "-c", "/x.yaml", "-P", "/run/x.pid", "-u", "-s", "my sig", "-t", "3", "-b",
-            "-p", "tcp,2001", "-n",
+            "serbroker",
+            "-n",
+            "-d",
+            "-c",
+            "/x.yaml",
+            "-P",
+            "/run/x.pid",
+            "-u",
+            "-s",
+            "my sig",
+            "-t",
+            "3",
+            "-b",
+            "-p",
+            "tcp,2001",
+            "-n",
         ]);
         assert_eq!(options.config, ConfigChoice::File("/x.yaml".into()));
         assert_eq!(options.pid_file, Some("/run/x.pid".into()));
@@ -384,8 +396,12 @@ mod tests {
         let yaml = run(&["ser2net", "-n", "-Y", "a: &a#", "-Y", "  b: c"]);
         assert_eq!(yaml.config, ConfigChoice::None);
         assert_eq!(yaml.inline, Inline::Yaml(vec!["a: &a#".into(), "  b: c".into()]));
-        let lines = run(&["ser2net", "-n", "-C", "1:raw:0:/dev/a:9600", "-C", "2:raw:0:/dev/b:9600", "-c", "f"]);
-        assert_eq!(lines.inline, Inline::Lines(vec!["1:raw:0:/dev/a:9600".into(), "2:raw:0:/dev/b:9600".into()]));
+        let lines =
+            run(&["ser2net", "-n", "-C", "1:raw:0:/dev/a:9600", "-C", "2:raw:0:/dev/b:9600", "-c", "f"]);
+        assert_eq!(
+            lines.inline,
+            Inline::Lines(vec!["1:raw:0:/dev/a:9600".into(), "2:raw:0:/dev/b:9600".into()])
+        );
         assert_eq!(lines.config, ConfigChoice::File("f".into()));
         assert_eq!(run(&["ser2net", "-Y", "x", "-c", "f"]).config, ConfigChoice::File("f".into()));
         assert_eq!(run(&["ser2net", "-c", "f", "-Y", "x"]).config, ConfigChoice::None);
@@ -421,8 +437,13 @@ mod tests {
     #[test]
     fn mistakes_end_with_1_on_stderr() {
         for wrong in [
-            &["ser2net", "-x"][..], &["ser2net", "-n", "-c"], &["ser2net", "-n", "foo"], &["ser2net", "-t", "x"],
-            &["ser2net", "-a", "/x"], &["ser2net", "-t", "-1"], &["ser2net", "-s"],
+            &["ser2net", "-x"][..],
+            &["ser2net", "-n", "-c"],
+            &["ser2net", "-n", "foo"],
+            &["ser2net", "-t", "x"],
+            &["ser2net", "-a", "/x"],
+            &["ser2net", "-t", "-1"],
+            &["ser2net", "-s"],
         ] {
             let exit = ends(wrong);
             assert_eq!((exit.status, exit.to_stderr), (1, true), "{wrong:?}");

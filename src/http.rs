@@ -173,7 +173,9 @@ async fn accept(
 
 /// `accept` also reports errors of the client that it was about to hand over (accept(2)).
 fn concerns_one_client(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted, TimedOut, WouldBlock};
+    use io::ErrorKind::{
+        ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted, TimedOut, WouldBlock,
+    };
     matches!(
         error.kind(),
         ConnectionAborted | ConnectionReset | ConnectionRefused | Interrupted | TimedOut | WouldBlock

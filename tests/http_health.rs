@@ -1,5 +1,7 @@
 //! The health endpoints over real sockets, with good and bad clients.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use serbroker::http::{HttpState, Limits, serve_with};
 use serbroker::metrics::{DeviceFailure, Metrics, PortState};
 use serbroker::status::{PortInfo, PortReporter, StatusTable};

@@ -21,7 +21,10 @@ fn promtool_finds_nothing() {
     let mut child = match spawned {
         Ok(child) => child,
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            assert!(std::env::var_os("CI").is_none(), "promtool is missing; Debian has it in package prometheus");
+            assert!(
+                std::env::var_os("CI").is_none(),
+                "promtool is missing; Debian has it in package prometheus"
+            );
             eprintln!("NOT TESTED: promtool is not installed");
             return;
         }

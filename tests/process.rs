@@ -1,6 +1,8 @@
 //! Background, signals and service manager messages, each in a process of its own: the test program
 //! starts itself again for one ignored test that plays the broker.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use serbroker::process::{PidFile, Signal, Signals, daemonize, notify};
 use std::fs;
 use std::os::unix::net::UnixDatagram;
@@ -78,7 +80,18 @@ fn goes_into_the_background() {
     let lines: Vec<&str> = report.lines().collect();
     assert_ne!(lines[0], starter.id().to_string());
     assert_eq!(lines[1], "/");
-    assert_ne!(lines[2], fs::read_to_string("/proc/self/stat").unwrap().rsplit(") ").next().unwrap().split(' ').nth(3).unwrap(), "own session");
+    assert_ne!(
+        lines[2],
+        fs::read_to_string("/proc/self/stat")
+            .unwrap()
+            .rsplit(") ")
+            .next()
+            .unwrap()
+            .split(' ')
+            .nth(3)
+            .unwrap(),
+        "own session"
+    );
     assert_eq!(lines[3], "/dev/null /dev/null /dev/null");
 }
 
@@ -146,7 +159,8 @@ fn service_manager_is_told() {
     let manager = UnixDatagram::bind(&path).unwrap();
     manager.set_read_timeout(Some(PATIENCE)).unwrap();
     let watchdog = Path::new("3000000");
-    let mut broker = start("role_notify", dir.path(), &[("NOTIFY_SOCKET", &path), ("WATCHDOG_USEC", watchdog)]);
+    let mut broker =
+        start("role_notify", dir.path(), &[("NOTIFY_SOCKET", &path), ("WATCHDOG_USEC", watchdog)]);
     let mut buffer = [0; 512];
     let mut receive = || {
         let length = manager.recv(&mut buffer).unwrap();

@@ -68,7 +68,9 @@ fn output(target: Target, name: &str) -> Output {
         Target::Foreground if stderr_is_journal() => tracing_journald::layer()
             .map_or(Output::Stderr, |layer| Output::Journal(layer.with_syslog_identifier(name.to_owned()))),
         Target::Foreground => Output::Stderr,
-        Target::Background => Syslog::connect(Path::new("/dev/log"), name).map_or(Output::Stderr, Output::Syslog),
+        Target::Background => {
+            Syslog::connect(Path::new("/dev/log"), name).map_or(Output::Stderr, Output::Syslog)
+        }
     }
 }
 

@@ -176,7 +176,9 @@ impl DeviceFailure {
     /// The reason that stands behind an error of opening a device.
     pub fn of_open(error: &io::Error) -> Self {
         match error.raw_os_error().map(Errno::from_raw) {
-            Some(Errno::ENOENT | Errno::ENXIO | Errno::ENODEV | Errno::ENOTDIR | Errno::ELOOP) => Self::Missing,
+            Some(Errno::ENOENT | Errno::ENXIO | Errno::ENODEV | Errno::ENOTDIR | Errno::ELOOP) => {
+                Self::Missing
+            }
             Some(Errno::EACCES | Errno::EPERM | Errno::EROFS) => Self::Permission,
             Some(Errno::EBUSY | Errno::EAGAIN) => Self::Busy,
             Some(Errno::ENOTTY | Errno::EISDIR) => Self::NotATty,

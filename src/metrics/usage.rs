@@ -44,7 +44,8 @@ mod tests {
 
     #[test]
     fn proc_texts() {
-        let limits = "Limit     Soft Limit  Hard Limit  Units\nMax open files            1024   524288   files\n";
+        let limits =
+            "Limit     Soft Limit  Hard Limit  Units\nMax open files            1024   524288   files\n";
         assert_eq!(max_open_files(limits), Some(1024));
         assert_eq!(max_open_files("Max open files  unlimited unlimited files"), None);
         assert_eq!(resident("Name:\tx\nVmRSS:\t    5120 kB\n"), Some(5_242_880));
