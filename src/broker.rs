@@ -64,6 +64,10 @@ impl Sources {
     /// A text for the user that names the places where a file was looked for.
     pub fn new(options: &RunOptions) -> Result<Self, String> {
         let file = match &options.config {
+            // in the background the working directory is another one
+            ConfigChoice::File(path) if options.background => {
+                Some(std::path::absolute(path).unwrap_or_else(|_| path.clone()))
+            }
             ConfigChoice::File(path) => Some(path.clone()),
             ConfigChoice::None => None,
             ConfigChoice::Default => Some(default_file(options)?),
@@ -74,6 +78,11 @@ impl Sources {
             Inline::Lines(lines) => (Vec::new(), lines.clone()),
         };
         Ok(Self { inputs: Inputs { file, yaml, lines }, uucp_locks: options.uucp_locks })
+    }
+
+    /// A configuration that is no file.
+    pub fn inline(yaml: String) -> Self {
+        Self { inputs: Inputs { yaml: vec![yaml], ..Inputs::default() }, uucp_locks: true }
     }
 
     /// Reads them now.

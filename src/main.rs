@@ -1,2 +1,114 @@
-//! The `serbroker` program.
-fn main() {}
+//! The `serbroker` program: arguments, configuration, background, runtime, run.
+
+use serbroker::broker::{self, Broker, Reading, Sources};
+use serbroker::cli::{self, Command, RunOptions};
+use serbroker::config::load::Inputs;
+use serbroker::config::render::render;
+use serbroker::demo::Demo;
+use serbroker::log::{self, Target};
+use serbroker::process::{self, PidFile};
+use std::io::{Write, stderr, stdout};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tokio::runtime::{Builder, Runtime};
+use tracing::{info, warn};
+
+fn main() -> ExitCode {
+    let done = match cli::parse(std::env::args_os()) {
+        Ok(Command::Run(options)) => run(&options),
+        Ok(Command::Check { files }) => return check(&files),
+        Ok(Command::Demo { verbosity }) => demo(verbosity),
+        Err(exit) => {
+            // a closed pipe cannot be told about
+            let _ = if exit.to_stderr {
+                stderr().write_all(exit.text.as_bytes())
+            } else {
+                stdout().write_all(exit.text.as_bytes())
+            };
+            return ExitCode::from(exit.status);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(text) => {
+            let _ = writeln!(stderr(), "serbroker: {text}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &RunOptions) -> Result<(), String> {
+    let sources = Sources::new(options)?;
+    let reading = sources.read();
+    if reading.is_fatal() {
+        return Err(format!("the configuration cannot be used\n{}", render(&reading.diagnostics, false)));
+    }
+    if options.background {
+        // whoever started it sees what is wrong before it goes away
+        let _ = stderr().write_all(render(&reading.diagnostics, false).as_bytes());
+        process::daemonize().map_err(|e| format!("cannot go into the background: {e}"))?;
+    }
+    start_log(options.verbosity, options.background, options.personality.name());
+    for notice in &options.notices {
+        warn!("{notice}");
+    }
+    let pid_file = options.pid_file.as_deref().map(PidFile::create).transpose();
+    let _pid_file = pid_file.map_err(|e| format!("cannot write the pid file: {e}"))?;
+    info!("serbroker {} starts", env!("CARGO_PKG_VERSION"));
+    let broker = Broker::new(sources, options.signature.as_deref())?;
+    runtime(options.threads)?.block_on(broker.run(reading))
+}
+
+/// One thread unless more are asked for: a chunk then never waits for another core to wake up.
+fn runtime(threads: Option<usize>) -> Result<Runtime, String> {
+    let mut builder = match threads {
+        None | Some(1) => Builder::new_current_thread(),
+        Some(n) => {
+            let mut builder = Builder::new_multi_thread();
+            builder.worker_threads(n);
+            builder
+        }
+    };
+    builder.enable_all().build().map_err(|e| format!("cannot start: {e}"))
+}
+
+fn start_log(verbosity: u8, background: bool, name: &str) {
+    let target = if background { Target::Background } else { Target::Foreground };
+    if let Err(text) = log::init(verbosity, target, name) {
+        let _ = writeln!(stderr(), "{name}: {text}");
+    }
+}
+
+/// Says what is wrong with the files. Status 1 when a connection of them would not run.
+fn check(files: &[PathBuf]) -> ExitCode {
+    let mut status = ExitCode::SUCCESS;
+    for file in files {
+        let Reading { diagnostics, config } =
+            broker::read(&Inputs { file: Some(file.clone()), ..Inputs::default() });
+        let reading = Reading { config, diagnostics };
+        let (errors, warnings) = reading.counts();
+        let connections = reading.config.connections.len();
+        let _ = stderr().write_all(render(&reading.diagnostics, false).as_bytes());
+        let _ = writeln!(
+            stdout(),
+            "{}: {connections} connection(s), {errors} error(s), {warnings} warning(s)",
+            file.display()
+        );
+        if errors > 0 {
+            status = ExitCode::FAILURE;
+        }
+    }
+    status
+}
+
+/// Simulated devices, served on loopback until Ctrl-C.
+fn demo(verbosity: u8) -> Result<(), String> {
+    start_log(verbosity, false, "serbroker");
+    runtime(None)?.block_on(async {
+        let demo = Demo::start().map_err(|e| format!("cannot create the simulated devices: {e}"))?;
+        let sources = Sources::inline(demo.config_yaml());
+        let reading = sources.read();
+        println!("{}", demo.instructions());
+        Broker::new(sources, None)?.run(reading).await
+    })
+}
