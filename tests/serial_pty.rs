@@ -286,6 +286,11 @@ fn foreign_lock_files() {
     let file = pty.dir.path().join(format!("LCK..{}", link.replace('/', "_")));
 
     let mut living = Command::new("sleep").arg("60").spawn().unwrap();
+    // the child has the name of this thread until it has become the other program
+    let name = format!("/proc/{}/comm", living.id());
+    while fs::read_to_string(&name).unwrap() != "sleep\n" {
+        std::thread::yield_now();
+    }
     fs::write(&file, format!("{:10}\n", living.id())).unwrap();
     let error = refusal(pty.open(&config(&link)));
     let who = format!("process {} (sleep)", living.id());

@@ -6,7 +6,7 @@
 //! (Filesystem Hierarchy Standard 3.0, section 5.9).
 
 use std::collections::HashMap;
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -198,8 +198,13 @@ fn create(file: &Path) -> io::Result<()> {
 
 /// The process that a lock file names; `None` when it names none.
 fn holder(file: &Path) -> io::Result<Option<i32>> {
+    // anybody may put anything there: opening or reading a pipe would wait for ever
+    let open = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(file)?;
+    if !open.metadata()?.is_file() {
+        return Ok(None);
+    }
     let mut text = String::new();
-    let read = File::open(file)?.take(64).read_to_string(&mut text);
+    let read = open.take(64).read_to_string(&mut text);
     Ok(read.ok().and_then(|_| text.trim().parse().ok()).filter(|pid| *pid > 0))
 }
 
@@ -297,6 +302,14 @@ mod tests {
             assert!(matches!(refused, Err(LockRefusal::Garbage { .. })), "{content:?}");
             assert_eq!(fs::read_to_string(&file).unwrap(), content);
         }
+    }
+
+    #[test]
+    fn a_pipe_in_its_place_is_garbage() {
+        let dir = tempfile::tempdir().unwrap();
+        nix::unistd::mkfifo(&dir.path().join("LCK..ttyT5"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let refused = UucpLock::acquire(dir.path(), "/dev/ttyT5");
+        assert!(matches!(refused, Err(LockRefusal::Garbage { .. })));
     }
 
     #[test]
