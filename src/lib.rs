@@ -11,6 +11,8 @@
 //! [`config`] turns files into a validated [`config::Config`]; the supervisor keeps the running
 //! ports equal to it; [`port`] holds the task that owns one serial device and its sessions.
 
+pub mod clock;
 pub mod config;
+pub mod port;
 pub mod serial;
 pub mod telnet;
