@@ -64,4 +64,27 @@ pub struct Diagnostic {
     pub help: Option<String>,
     /// The connection that does not run because of it.
     pub connection: Option<String>,
+    /// Not a mistake: the construct is understood, and belongs to a later version.
+    pub later: bool,
+}
+
+impl Diagnostic {
+    /// A diagnostic about a place in the text, not tied to a connection.
+    pub fn new(severity: Severity, span: Span, message: impl Into<String>) -> Self {
+        Self { severity, span: Some(span), message: message.into(), help: None, connection: None, later: false }
+    }
+
+    /// The same with a line of help.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// The same for a construct of later work.
+    #[must_use]
+    pub fn later(mut self) -> Self {
+        self.later = true;
+        self
+    }
 }

@@ -3,7 +3,10 @@
 //! text → [`raw::RawFile`] (every piece with its [`error::Span`]) → `resolve` → [`Config`].
 //! A [`Config`] is valid: what is in it can be run as it is.
 
+pub mod address;
 pub mod error;
+pub mod gensio;
+pub mod options;
 pub mod raw;
 
 use crate::serial::settings::DeviceConfig;
