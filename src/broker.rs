@@ -3,6 +3,7 @@
 use crate::cli::{ConfigChoice, Inline, RunOptions};
 use crate::config::error::{Diagnostic, Severity};
 use crate::config::load::{self, Inputs};
+use crate::config::render::headline;
 use crate::config::{self, Config};
 use crate::http::{self, HttpState};
 use crate::metrics::{Metrics, ReloadOutcome};
@@ -72,12 +73,12 @@ impl Sources {
             ConfigChoice::None => None,
             ConfigChoice::Default => Some(default_file(options)?),
         };
-        let (yaml, lines) = match &options.inline {
+        let (yaml, legacy) = match &options.inline {
             Inline::None => (Vec::new(), Vec::new()),
             Inline::Yaml(texts) => (texts.clone(), Vec::new()),
             Inline::Lines(lines) => (Vec::new(), lines.clone()),
         };
-        Ok(Self { inputs: Inputs { file, yaml, lines }, uucp_locks: options.uucp_locks })
+        Ok(Self { inputs: Inputs { file, yaml, legacy }, uucp_locks: options.uucp_locks })
     }
 
     /// A configuration that is no file.
@@ -230,9 +231,13 @@ async fn tick(interval: &mut Option<tokio::time::Interval>) {
 /// One log line for each.
 fn log_diagnostics(diagnostics: &[Diagnostic]) {
     for diagnostic in diagnostics {
+        let mut line = headline(diagnostic);
+        if let Some(help) = &diagnostic.help {
+            line = format!("{line} ({help})");
+        }
         match diagnostic.severity {
-            Severity::Warning => warn!("{diagnostic}"),
-            Severity::Error | Severity::Fatal => error!("{diagnostic}"),
+            Severity::Warning => warn!("{line}"),
+            Severity::Error | Severity::Fatal => error!("{line}"),
         }
     }
 }

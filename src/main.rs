@@ -41,11 +41,11 @@ fn run(options: &RunOptions) -> Result<(), String> {
     let sources = Sources::new(options)?;
     let reading = sources.read();
     if reading.is_fatal() {
-        return Err(format!("the configuration cannot be used\n{}", render(&reading.diagnostics, false)));
+        return Err(format!("the configuration cannot be used\n{}", render(&reading.diagnostics)));
     }
     if options.background {
         // whoever started it sees what is wrong before it goes away
-        let _ = stderr().write_all(render(&reading.diagnostics, false).as_bytes());
+        let _ = stderr().write_all(render(&reading.diagnostics).as_bytes());
         process::daemonize().map_err(|e| format!("cannot go into the background: {e}"))?;
     }
     start_log(options.verbosity, options.background, options.personality.name());
@@ -88,7 +88,7 @@ fn check(files: &[PathBuf]) -> ExitCode {
         let reading = Reading { config, diagnostics };
         let (errors, warnings) = reading.counts();
         let connections = reading.config.connections.len();
-        let _ = stderr().write_all(render(&reading.diagnostics, false).as_bytes());
+        let _ = stderr().write_all(render(&reading.diagnostics).as_bytes());
         let _ = writeln!(
             stdout(),
             "{}: {connections} connection(s), {errors} error(s), {warnings} warning(s)",

@@ -207,6 +207,11 @@ impl PortReporter {
         &self.shared.metrics
     }
 
+    /// The port runs with another configuration under the same name.
+    pub fn describe(&self, info: PortInfo) {
+        *lock(&self.shared.info) = info;
+    }
+
     /// The port listens.
     pub fn listening(&self) {
         self.shared.metrics.listening(true);

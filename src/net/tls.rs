@@ -14,6 +14,17 @@ use tokio_rustls::rustls::{self, RootCertStore, ServerConfig};
 /// A client that has not finished its handshake by then is cut.
 pub const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 
+/// Takes handshakes with the certificate that it was made with.
+#[derive(Clone)]
+pub struct Acceptor(pub TlsAcceptor);
+
+impl std::fmt::Debug for Acceptor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // keys have no place in a log
+        f.write_str("Acceptor")
+    }
+}
+
 /// Why TLS cannot be offered.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -43,7 +54,7 @@ pub enum TlsError {
 ///
 /// # Errors
 /// When a file cannot be read, holds no key or certificate, or the two do not belong together.
-pub fn acceptor(options: &TlsOptions) -> Result<TlsAcceptor, TlsError> {
+pub fn acceptor(options: &TlsOptions) -> Result<Acceptor, TlsError> {
     let chain = certificates("certificate", &options.cert)?;
     let key = PrivateKeyDer::from_pem_file(&options.key).map_err(|e| pem_error("private key", &options.key, &e))?;
     let provider = Arc::new(ring::default_provider());
@@ -71,7 +82,7 @@ pub fn acceptor(options: &TlsOptions) -> Result<TlsAcceptor, TlsError> {
     let mut config = builder.with_single_cert(chain, key).map_err(|e: rustls::Error| pair(&e))?;
     // A serial console is one long session: tickets would only cost memory.
     config.send_tls13_tickets = 0;
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    Ok(Acceptor(TlsAcceptor::from(Arc::new(config))))
 }
 
 fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

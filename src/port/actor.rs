@@ -11,7 +11,7 @@ use crate::config::Connection;
 use crate::log::RepeatLimiter;
 use crate::metrics::{CloseReason, Metrics};
 use crate::net::listener::Listener;
-use crate::net::tls;
+use crate::net::tls::{self, Acceptor};
 use crate::status::{PortInfo, PortReporter, StatusTable};
 use crate::timer::PreciseTimer;
 use std::collections::HashSet;
@@ -23,7 +23,6 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Sleep;
-use tokio_rustls::TlsAcceptor;
 use tracing::{error, info};
 
 /// Rounds of one poll before other tasks get their turn.
@@ -85,7 +84,7 @@ pub(super) struct Port {
     /// For tasks that finish a handshake.
     pub(super) own: mpsc::WeakSender<Command>,
     pub(super) listener: Listener,
-    pub(super) tls: Option<TlsAcceptor>,
+    pub(super) tls: Option<Acceptor>,
     pub(super) sessions: Vec<Session>,
     pub(super) leaving: Vec<Leaving>,
     pub(super) last_id: u64,
@@ -164,7 +163,7 @@ impl Port {
                 Err(e) => {
                     // without TLS the port would be open to everybody: rather not at all
                     error!(port = %self.name, "not listening: {e}");
-                    self.report.listening(Err(e.to_string()));
+                    self.report.not_listening(Some(e.to_string()));
                     self.listener = Listener::stopped(self.conn.accepter.tcp.clone());
                     return;
                 }
@@ -241,7 +240,7 @@ impl Port {
 
     fn stop_listening(&mut self) {
         self.listener = Listener::stopped(self.conn.accepter.tcp.clone());
-        self.report.listening(Err(String::new()));
+        self.report.not_listening(None);
     }
 
     /// Nobody is connected and the device is closed.

@@ -6,7 +6,7 @@ use super::device::DeviceState;
 use super::scratch;
 use super::session::Held;
 use crate::metrics::{CloseReason, Direction, DropDirection, DropReason};
-use crate::serial::error::IoFailure;
+use crate::serial::IoFailure;
 use crate::serial::request::Request;
 use crate::telnet::Item;
 use crate::timer::PreciseTimer;
@@ -186,8 +186,8 @@ impl Port {
 
     /// Reads one chunk of the device; false when there is nothing now.
     fn read_device(&mut self, cx: &mut Context<'_>) -> bool {
-        let DeviceState::Open(open) = &mut self.dev else { return false };
         scratch::with_read(|buf| {
+            let DeviceState::Open(open) = &mut self.dev else { return false };
             let n = match open.device.poll_read(cx, buf) {
                 Poll::Pending => return false,
                 Poll::Ready(Ok(n)) => n,

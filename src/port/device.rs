@@ -7,11 +7,9 @@ use super::template;
 use crate::clock::LocalTime;
 use crate::config::Template;
 use crate::metrics::{CloseReason, DeviceFailure, DropDirection, DropReason, PortState, SerialError};
-use crate::serial::device::{Device, Opened};
-use crate::serial::error::{IoFailure, OpenError};
-use crate::serial::modem::{Counters, ModemLines};
 use crate::serial::request::Notice;
 use crate::serial::settings::LineSettings;
+use crate::serial::{Counters, Device, IoFailure, ModemLines, OpenError, Opened};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -311,8 +309,9 @@ impl Port {
         let Some(open) = self.dev.open() else { return };
         let mut notices = Vec::new();
         if open.has_modem && let Ok(lines) = open.device.modem_lines() {
-            if lines.differs_for_clients(open.modem) {
-                notices.push(Notice::Modem(lines.state(Some(open.modem))));
+            let state = lines.state(Some(open.modem));
+            if state != open.modem.state(None) {
+                notices.push(Notice::Modem(state));
             }
             open.modem = lines;
         }

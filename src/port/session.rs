@@ -80,12 +80,13 @@ impl Session {
     }
 
     fn send_escaping(&mut self, cx: &mut Context<'_>, data: &[u8]) {
-        match &self.codec {
-            Some(codec) if escape::needs_escape(data) => scratch::with_encode(|buf| {
-                codec.encode(data, buf);
+        if self.codec.is_some() && escape::needs_escape(data) {
+            scratch::with_encode(|buf| {
+                escape::append(data, buf);
                 self.send_escaped(cx, buf);
-            }),
-            _ => self.send_escaped(cx, data),
+            });
+        } else {
+            self.send_escaped(cx, data);
         }
     }
 

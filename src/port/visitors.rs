@@ -42,13 +42,13 @@ impl Port {
                 Event::Up => {
                     let addresses: Vec<_> = self.listener.addresses().iter().map(ToString::to_string).collect();
                     info!(port = %self.name, "listening on {}", addresses.join(" and "));
-                    self.report.listening(Ok(()));
+                    self.report.listening();
                     self.errors.over(&"bind");
                 }
                 Event::Down(error) => {
                     let text = listener::bind_error_text(self.listener.config(), &error);
                     self.complain("bind", &text);
-                    self.report.listening(Err(text));
+                    self.report.not_listening(Some(text));
                 }
                 Event::AcceptFailed(error) => {
                     self.env.metrics.accept_error();
@@ -87,7 +87,7 @@ impl Port {
         }
         let (own, name, metrics) = (self.own.clone(), self.name.clone(), self.report.metrics().clone());
         tokio::spawn(async move {
-            let handshake = tokio::time::timeout(tls::HANDSHAKE_LIMIT, acceptor.accept(stream)).await;
+            let handshake = tokio::time::timeout(tls::HANDSHAKE_LIMIT, acceptor.0.accept(stream)).await;
             match handshake {
                 Ok(Ok(stream)) => {
                     if let Some(port) = own.upgrade() {

@@ -59,7 +59,7 @@ impl<'a> Iterator for Pieces<'a> {
 }
 
 /// Appends escaped data.
-pub(super) fn append(data: &[u8], out: &mut Vec<u8>) {
+pub fn append(data: &[u8], out: &mut Vec<u8>) {
     out.reserve(data.len());
     for piece in pieces(data) {
         out.extend_from_slice(piece);
