@@ -1,7 +1,7 @@
 //! What has to change so that the running ports are those that the configuration wants.
 
 use crate::config::Connection;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 /// One step.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,12 +16,11 @@ pub enum Step {
 
 /// The steps from `running` to `desired`. Disabled connections are not wanted. Retirements come
 /// first, because a new port may need the address of an old one.
-pub fn reconcile<'a>(running: &HashMap<&'a str, &'a Connection>, desired: &[Connection]) -> Vec<Step> {
+pub fn reconcile<'a>(running: &BTreeMap<&'a str, &'a Connection>, desired: &[Connection]) -> Vec<Step> {
     let wanted: Vec<&Connection> = desired.iter().filter(|c| c.enabled).collect();
     let names: HashSet<&str> = wanted.iter().map(|c| c.name.as_str()).collect();
-    let mut gone: Vec<&str> = running.keys().copied().filter(|name| !names.contains(name)).collect();
-    gone.sort_unstable();
-    let mut steps: Vec<Step> = gone.into_iter().map(|name| Step::Retire(name.to_owned())).collect();
+    let gone = running.keys().filter(|name| !names.contains(*name));
+    let mut steps: Vec<Step> = gone.map(|name| Step::Retire((*name).to_owned())).collect();
     for connection in wanted {
         match running.get(connection.name.as_str()) {
             None => steps.push(Step::Start(connection.clone())),
@@ -35,14 +34,39 @@ pub fn reconcile<'a>(running: &HashMap<&'a str, &'a Connection>, desired: &[Conn
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::test_connection;
+    use crate::config::{Accepter, Connector, Family, Options, TcpListen};
+    use crate::serial::settings::{DeviceConfig, LineSettings};
+
+    fn connection(name: &str, path: &str) -> Connection {
+        let device = DeviceConfig {
+            path: path.to_owned(),
+            line: LineSettings::default(),
+            nobreak: false,
+            uucp_lock: true,
+            dtr: None,
+            rts: None,
+            write_only: false,
+            read_only: false,
+            rs485: None,
+            drain_ms: None,
+        };
+        let tcp = TcpListen { family: Family::Any, host: None, port: 2000, nodelay: true, reuseaddr: true };
+        Connection {
+            name: name.to_owned(),
+            enabled: true,
+            accepter: Accepter { text: "2000".to_owned(), telnet: None, tls: None, tcp },
+            connector: Connector { text: path.to_owned(), device },
+            timeout: None,
+            options: Options::default(),
+        }
+    }
 
     /// Runs reconcile on connections written as `name@path`, `-` before it for a disabled one.
     fn run(running: &[&str], desired: &[&str]) -> String {
         let make = |text: &&str| {
             let (enabled, text) = text.strip_prefix('-').map_or((true, *text), |t| (false, t));
             let (name, path) = text.split_once('@').unwrap();
-            let mut c = test_connection(name, path);
+            let mut c = connection(name, path);
             c.enabled = enabled;
             c
         };

@@ -4,7 +4,7 @@ use crate::config::Connection;
 use crate::port::{self, Environment, Handle};
 use crate::reconcile::{Step, reconcile};
 use crate::status::StatusSource as _;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tracing::{error, info};
@@ -43,7 +43,7 @@ impl Supervisor {
             error!(port = %name, "its task had ended; it is started anew");
             self.running.remove(&name);
         }
-        let now: HashMap<&str, &Connection> =
+        let now: BTreeMap<&str, &Connection> =
             self.running.iter().map(|(name, r)| (name.as_str(), &r.connection)).collect();
         for step in reconcile(&now, desired) {
             self.step(step).await;

@@ -66,7 +66,8 @@ impl Listener {
     /// Starts to listen. Numeric and omitted hosts are bound before this returns; names are looked
     /// up in the background. Failures are told by [`Listener::poll`] and tried again every `retry`.
     pub fn start(config: TcpListen, retry: Duration) -> Self {
-        let mut listener = Self { config, retry, next_retry: FIRST_RETRY, state: State::Waiting, timer: None, early: None };
+        let mut listener =
+            Self { config, retry, next_retry: FIRST_RETRY, state: State::Waiting, timer: None, early: None };
         listener.attempt();
         listener
     }
@@ -103,13 +104,12 @@ impl Listener {
 
     fn attempt(&mut self) {
         self.timer = None;
-        match numeric_addresses(&self.config) {
-            Some(addresses) => self.bind(&addresses),
-            None => {
-                let (host, port) = (self.config.host.clone().unwrap_or_default(), self.config.port);
-                let family = self.config.family;
-                self.state = State::Resolving(tokio::task::spawn_blocking(move || resolve(&host, port, family)));
-            }
+        if let Some(addresses) = numeric_addresses(&self.config) {
+            self.bind(&addresses);
+        } else {
+            let (host, port) = (self.config.host.clone().unwrap_or_default(), self.config.port);
+            let family = self.config.family;
+            self.state = State::Resolving(tokio::task::spawn_blocking(move || resolve(&host, port, family)));
         }
     }
 
@@ -186,7 +186,10 @@ impl Listener {
 fn is_about_one_client(e: &io::Error) -> bool {
     use io::ErrorKind as K;
     matches!(e.kind(), K::ConnectionAborted | K::ConnectionReset | K::Interrupted | K::TimedOut)
-        || matches!(e.raw_os_error(), Some(libc::EPROTO | libc::ENETDOWN | libc::EHOSTUNREACH | libc::ENETUNREACH))
+        || matches!(
+            e.raw_os_error(),
+            Some(libc::EPROTO | libc::ENETDOWN | libc::EHOSTUNREACH | libc::ENETUNREACH)
+        )
 }
 
 /// The addresses of a listener whose host needs no look-up.
@@ -195,7 +198,9 @@ fn numeric_addresses(config: &TcpListen) -> Option<Vec<SocketAddr>> {
         (None, Family::V4) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         (None, _) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
         (Some(host), family) => match host.parse::<IpAddr>().ok()? {
-            IpAddr::V4(v4) if matches!(family, Family::V6 | Family::V6Mapped) => IpAddr::V6(v4.to_ipv6_mapped()),
+            IpAddr::V4(v4) if matches!(family, Family::V6 | Family::V6Mapped) => {
+                IpAddr::V6(v4.to_ipv6_mapped())
+            }
             ip => ip,
         },
     };
@@ -257,7 +262,9 @@ pub fn prepare(stream: &TcpStream, config: &TcpListen, inline_urgent: bool) -> i
     stream.set_nodelay(config.nodelay)?;
     let socket = SockRef::from(stream);
     let (idle, interval, probes) = KEEPALIVE;
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(probes))?;
+    socket.set_tcp_keepalive(
+        &TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(probes),
+    )?;
     if inline_urgent {
         socket.set_out_of_band_inline(true)?;
     }
@@ -318,7 +325,8 @@ mod tests {
     async fn names_are_resolved_and_a_wrong_one_is_told() {
         let mut listener = Listener::start(config(Some("localhost"), Family::V4, 0), Duration::from_secs(1));
         assert!(matches!(first(&mut listener).await, Event::Up));
-        let mut wrong = Listener::start(config(Some("no.such.host.invalid"), Family::Any, 1), Duration::from_secs(60));
+        let mut wrong =
+            Listener::start(config(Some("no.such.host.invalid"), Family::Any, 1), Duration::from_secs(60));
         assert!(matches!(first(&mut wrong).await, Event::Down(_)));
     }
 
@@ -326,7 +334,8 @@ mod tests {
     async fn a_taken_port_is_tried_again() {
         let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = holder.local_addr().unwrap().port();
-        let mut listener = Listener::start(config(Some("127.0.0.1"), Family::Any, port), Duration::from_millis(10));
+        let mut listener =
+            Listener::start(config(Some("127.0.0.1"), Family::Any, port), Duration::from_millis(10));
         let Event::Down(error) = first(&mut listener).await else { panic!("bound twice") };
         assert!(bind_error_text(listener.config(), &error).contains("another program"));
         drop(holder);

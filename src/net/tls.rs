@@ -56,7 +56,8 @@ pub enum TlsError {
 /// When a file cannot be read, holds no key or certificate, or the two do not belong together.
 pub fn acceptor(options: &TlsOptions) -> Result<Acceptor, TlsError> {
     let chain = certificates("certificate", &options.cert)?;
-    let key = PrivateKeyDer::from_pem_file(&options.key).map_err(|e| pem_error("private key", &options.key, &e))?;
+    let key =
+        PrivateKeyDer::from_pem_file(&options.key).map_err(|e| pem_error("private key", &options.key, &e))?;
     let provider = Arc::new(ring::default_provider());
     let pair = |e: &dyn std::fmt::Display| TlsError::Pair {
         key: options.key.display().to_string(),
@@ -86,8 +87,9 @@ pub fn acceptor(options: &TlsOptions) -> Result<Acceptor, TlsError> {
 }
 
 fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let certs: Result<Vec<_>, _> =
-        CertificateDer::pem_file_iter(path).and_then(Iterator::collect).map_err(|e| pem_error(what, path, &e));
+    let certs: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect)
+        .map_err(|e| pem_error(what, path, &e));
     match certs {
         Ok(list) if list.is_empty() => Err(pem_error(what, path, &"no certificate in it")),
         other => other,

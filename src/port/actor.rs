@@ -87,7 +87,6 @@ pub(super) struct Port {
     pub(super) tls: Option<Acceptor>,
     pub(super) sessions: Vec<Session>,
     pub(super) leaving: Vec<Leaving>,
-    pub(super) last_id: u64,
     pub(super) dev: DeviceState,
     /// Bytes for the device that it did not take yet; clients are read only while it is empty, so
     /// one chunk ([`super::data::UPLINK_CHUNK`]) and the open or close string are the most.
@@ -132,7 +131,6 @@ impl Port {
             tls: None,
             sessions: Vec::new(),
             leaving: Vec::new(),
-            last_id: 0,
             dev: DeviceState::Closed,
             to_dev: OutBuf::default(),
             batch: Batch::new(&conn.options, None, &conn.connector.device.line),
@@ -265,7 +263,9 @@ impl Port {
             // newcomers that took the place of kicked clients wait until the device is open again
             self.begin_close(cx);
         }
-        if self.idle() && let Some(next) = self.next.take() {
+        if self.idle()
+            && let Some(next) = self.next.take()
+        {
             self.switch(*next);
         }
     }
@@ -323,9 +323,17 @@ impl Port {
         };
         let leaving = self.leaving.iter().map(Leaving::deadline);
         let idle = self.sessions.iter().filter_map(|s| self.idle_deadline(s));
-        let held = self.sessions.iter().filter_map(|s| s.held.as_ref()).map(|h| h.since + super::data::HELD_LIMIT);
+        let held =
+            self.sessions.iter().filter_map(|s| s.held.as_ref()).map(|h| h.since + super::data::HELD_LIMIT);
         let batch = self.batch_due.filter(|_| self.batch_timer.is_none());
-        ending.into_iter().chain(batch).chain(leaving).chain(idle).chain(held).chain(self.dev.deadlines()).min()
+        ending
+            .into_iter()
+            .chain(batch)
+            .chain(leaving)
+            .chain(idle)
+            .chain(held)
+            .chain(self.dev.deadlines())
+            .min()
     }
 
     fn poll_timers(&mut self, cx: &mut Context<'_>) {

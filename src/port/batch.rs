@@ -126,7 +126,10 @@ mod tests {
     #[test]
     fn waits_two_characters_but_at_least_the_minimum() {
         let t = Instant::now();
-        assert_eq!(batch(true, None, 9600).decide(b"x", t), Decision::Wait(t + Duration::from_nanos(2_083_332)));
+        assert_eq!(
+            batch(true, None, 9600).decide(b"x", t),
+            Decision::Wait(t + Duration::from_nanos(2_083_332))
+        );
         assert_eq!(batch(true, None, 115_200).decide(b"x", t), Decision::Wait(t + Duration::from_millis(1)));
     }
 
@@ -169,7 +172,9 @@ mod tests {
     fn absurd_speeds_do_not_overflow() {
         for baud in [0, 1, u32::MAX] {
             let t = Instant::now();
-            assert!(matches!(batch(true, None, baud).decide(b"x", t), Decision::Wait(at) if at <= t + Duration::from_millis(20)));
+            assert!(
+                matches!(batch(true, None, baud).decide(b"x", t), Decision::Wait(at) if at <= t + Duration::from_millis(20))
+            );
         }
     }
 }

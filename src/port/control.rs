@@ -85,7 +85,9 @@ impl Port {
 
     fn tell_modem(&mut self, cx: &mut Context<'_>, index: usize) {
         let state = self.dev.open().map_or(0, |open| {
-            if open.has_modem && let Ok(lines) = open.device.modem_lines() {
+            if open.has_modem
+                && let Ok(lines) = open.device.modem_lines()
+            {
                 open.modem = lines;
             }
             open.modem.state(None)
@@ -147,12 +149,11 @@ impl Port {
     /// answered as if it had them, because clients wait for the answer.
     fn set_modem(&mut self, dtr: Option<bool>, rts: Option<bool>) -> (bool, bool) {
         let Some(open) = self.dev.open() else { return (dtr.unwrap_or(true), rts.unwrap_or(true)) };
-        if dtr.is_some() || rts.is_some() {
-            match open.device.set_modem(dtr, rts) {
-                Ok(()) => {}
-                Err(e) if open.has_modem => self.complain("modem", &format!("the device refuses DTR or RTS: {e}")),
-                Err(_) => {}
-            }
+        if (dtr.is_some() || rts.is_some())
+            && let Err(e) = open.device.set_modem(dtr, rts)
+            && open.has_modem
+        {
+            self.complain("modem", &format!("the device refuses DTR or RTS: {e}"));
         }
         self.dev.open().map_or((true, true), |open| open.remember_outputs(dtr, rts))
     }
@@ -178,7 +179,9 @@ impl Port {
 impl OpenDevice {
     /// State of DTR and RTS after they were set; what the driver says where it has modem lines.
     fn remember_outputs(&mut self, dtr: Option<bool>, rts: Option<bool>) -> (bool, bool) {
-        if self.has_modem && let Ok(lines) = self.device.modem_lines() {
+        if self.has_modem
+            && let Ok(lines) = self.device.modem_lines()
+        {
             self.modem.dtr = lines.dtr;
             self.modem.rts = lines.rts;
         } else {

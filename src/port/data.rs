@@ -66,13 +66,13 @@ impl Port {
             if let Some(report) = &session.report {
                 report.received(n);
             }
-            self.from_client(cx, index, &buf[..n]);
+            self.take_apart(cx, index, &buf[..n]);
             true
         })
     }
 
     /// Takes apart what a client sent.
-    fn from_client(&mut self, cx: &mut Context<'_>, index: usize, mut input: &[u8]) {
+    fn take_apart(&mut self, cx: &mut Context<'_>, index: usize, mut input: &[u8]) {
         if self.sessions[index].codec.is_none() {
             return self.payload(cx, index, input);
         }
@@ -111,7 +111,7 @@ impl Port {
         let Some(held) = self.sessions[index].held.take_if(|h| empty || ready(h)) else { return };
         self.moved = true;
         self.request(cx, index, held.request);
-        self.from_client(cx, index, &held.rest);
+        self.take_apart(cx, index, &held.rest);
     }
 
     /// Payload of a client.
@@ -120,12 +120,12 @@ impl Port {
         if self.conn.options.no_acc_to_con {
             self.dropped(DropDirection::ToDevice, DropReason::OneWay, data.len());
         } else {
-            self.to_device(cx, data);
+            self.write_device(cx, data);
         }
     }
 
     /// Writes to the device what it takes now and keeps the rest.
-    pub(super) fn to_device(&mut self, cx: &mut Context<'_>, mut data: &[u8]) {
+    pub(super) fn write_device(&mut self, cx: &mut Context<'_>, mut data: &[u8]) {
         while self.to_dev.is_empty() && !data.is_empty() {
             let DeviceState::Open(open) = &mut self.dev else { break };
             match open.device.poll_write(cx, data) {
@@ -198,13 +198,13 @@ impl Port {
             };
             self.moved = true;
             self.report.metrics().bytes(Direction::FromDevice, n);
-            self.from_device(cx, &buf[..n]);
+            self.device_sent(cx, &buf[..n]);
             true
         })
     }
 
     /// Sends on what the device sent, at once or gathered.
-    fn from_device(&mut self, cx: &mut Context<'_>, data: &[u8]) {
+    fn device_sent(&mut self, cx: &mut Context<'_>, data: &[u8]) {
         if self.conn.options.no_con_to_acc {
             return self.dropped(DropDirection::ToClients, DropReason::OneWay, data.len());
         }
@@ -261,10 +261,10 @@ impl Port {
             // without a timer descriptor the runtime's clock does, a millisecond coarser
             self.batch_timer = PreciseTimer::new().ok();
         }
-        if let Some(timer) = &mut self.batch_timer {
-            if timer.arm(due.saturating_duration_since(Instant::now())).is_err() {
-                self.batch_timer = None;
-            }
+        if let Some(timer) = &mut self.batch_timer
+            && timer.arm(due.saturating_duration_since(Instant::now())).is_err()
+        {
+            self.batch_timer = None;
         }
     }
 

@@ -10,6 +10,7 @@ use crate::metrics::{CloseReason, DeviceFailure, DropDirection, DropReason, Port
 use crate::serial::request::Notice;
 use crate::serial::settings::LineSettings;
 use crate::serial::{Counters, Device, IoFailure, ModemLines, OpenError, Opened};
+use crate::telnet::Codec;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -118,7 +119,8 @@ impl Port {
                 self.moved = true;
                 let path = &self.conn.connector.device.path;
                 let failed = |step, error| OpenError::other(path, step, error);
-                let opened = result.unwrap_or_else(|join| Err(failed("open the device", std::io::Error::other(join))));
+                let opened =
+                    result.unwrap_or_else(|join| Err(failed("open the device", std::io::Error::other(join))));
                 match opened.and_then(|o| o.register().map_err(|e| failed("watch the device", e))) {
                     Ok(device) => self.opened(cx, device),
                     Err(error) => self.open_failed(cx, &error),
@@ -154,7 +156,7 @@ impl Port {
         let first = self.sessions.first().map(|s| s.peer);
         if let Some(template) = self.conn.options.openstr.clone() {
             let text = self.fill(&template, first, None);
-            self.to_device(cx, &text);
+            self.write_device(cx, &text);
         }
         for i in 0..self.sessions.len() {
             self.greet(cx, i);
@@ -186,10 +188,12 @@ impl Port {
         self.batch_due = None;
         if let Some(template) = self.conn.options.closestr.clone() {
             let text = self.fill(&template, None, None);
-            self.to_device(cx, &text);
+            self.write_device(cx, &text);
         }
         // writing closestr may have shown that the device is gone
-        let DeviceState::Open(mut open) = std::mem::replace(&mut self.dev, DeviceState::Closed) else { return };
+        let DeviceState::Open(mut open) = std::mem::replace(&mut self.dev, DeviceState::Closed) else {
+            return;
+        };
         if open.break_on {
             // a device that refuses this is closed all the same
             let _ = open.device.set_break(false);
@@ -203,7 +207,8 @@ impl Port {
 
     fn poll_drain(&mut self, cx: &mut Context<'_>) {
         self.flush_to_device(cx);
-        let limit = self.conn.connector.device.drain_ms.map_or(DRAIN_STALL, |ms| Duration::from_millis(ms.into()));
+        let limit =
+            self.conn.connector.device.drain_ms.map_or(DRAIN_STALL, |ms| Duration::from_millis(ms.into()));
         let DeviceState::Closing(open, drain) = &mut self.dev else { return };
         let left = self.to_dev.len() + open.left_to_send();
         if left < drain.left {
@@ -218,7 +223,9 @@ impl Port {
 
     /// Closes the device with `left` bytes that it did not take.
     fn finish_close(&mut self, left: usize) {
-        let DeviceState::Closing(open, _) = std::mem::replace(&mut self.dev, DeviceState::Closed) else { return };
+        let DeviceState::Closing(open, _) = std::mem::replace(&mut self.dev, DeviceState::Closed) else {
+            return;
+        };
         if left > 0 {
             warn!(port = %self.name, "device closed with {left} bytes that it did not take");
             self.dropped(DropDirection::ToDevice, DropReason::DeviceClosed, left);
@@ -275,7 +282,7 @@ impl Port {
 
     /// Decides whether modem lines and counters are to be looked at.
     pub(super) fn schedule_look(&mut self) {
-        let watched = self.sessions.iter().any(|s| s.codec.as_ref().is_some_and(|c| c.agreed()));
+        let watched = self.sessions.iter().any(|s| s.codec.as_ref().is_some_and(Codec::agreed));
         let now = self.now;
         if let Some(open) = self.dev.open() {
             let wanted = open.counters.is_some() || (watched && open.has_modem);
@@ -308,14 +315,18 @@ impl Port {
     pub(super) fn look(&mut self, cx: &mut Context<'_>) {
         let Some(open) = self.dev.open() else { return };
         let mut notices = Vec::new();
-        if open.has_modem && let Ok(lines) = open.device.modem_lines() {
+        if open.has_modem
+            && let Ok(lines) = open.device.modem_lines()
+        {
             let state = lines.state(Some(open.modem));
             if state != open.modem.state(None) {
                 notices.push(Notice::Modem(state));
             }
             open.modem = lines;
         }
-        if let Some(before) = open.counters && let Some(after) = open.device.error_counters() {
+        if let Some(before) = open.counters
+            && let Some(after) = open.device.error_counters()
+        {
             let line = after.state_since(before);
             if line != 0 {
                 notices.push(Notice::Line(line));
@@ -341,7 +352,12 @@ impl Port {
     }
 
     /// Fills in the escapes of a string. `line`: the settings for `\B`, where there are any yet.
-    pub(super) fn fill(&self, template: &Template, peer: Option<SocketAddr>, line: Option<LineSettings>) -> Vec<u8> {
+    pub(super) fn fill(
+        &self,
+        template: &Template,
+        peer: Option<SocketAddr>,
+        line: Option<LineSettings>,
+    ) -> Vec<u8> {
         let peer = peer.map(template::peer_text).unwrap_or_default();
         let settings = line.map(|line| template::settings_text(&line)).unwrap_or_default();
         let context = template::Context {

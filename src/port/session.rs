@@ -24,7 +24,6 @@ pub(super) struct Held {
 /// An attached client.
 #[derive(Debug)]
 pub(super) struct Session {
-    pub(super) id: u64,
     pub(super) peer: SocketAddr,
     pub(super) stream: Stream,
     pub(super) codec: Option<Codec>,
@@ -48,9 +47,8 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(id: u64, peer: SocketAddr, stream: Stream, codec: Option<Codec>, now: Instant) -> Self {
+    pub(super) fn new(peer: SocketAddr, stream: Stream, codec: Option<Codec>, now: Instant) -> Self {
         Self {
-            id,
             peer,
             stream,
             codec,

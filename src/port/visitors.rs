@@ -40,7 +40,8 @@ impl Port {
             self.moved = true;
             match event {
                 Event::Up => {
-                    let addresses: Vec<_> = self.listener.addresses().iter().map(ToString::to_string).collect();
+                    let addresses: Vec<_> =
+                        self.listener.addresses().iter().map(ToString::to_string).collect();
                     info!(port = %self.name, "listening on {}", addresses.join(" and "));
                     self.report.listening();
                     self.errors.over(&"bind");
@@ -139,9 +140,8 @@ impl Port {
 
     /// A session with telnet's opening already on its way.
     fn session(&mut self, cx: &mut Context<'_>, stream: Stream, peer: SocketAddr) -> Session {
-        self.last_id += 1;
         let codec = self.conn.accepter.telnet.map(Codec::new);
-        let mut session = Session::new(self.last_id, peer, stream, codec, self.now);
+        let mut session = Session::new(peer, stream, codec, self.now);
         if let Some(codec) = &mut session.codec {
             let mut opening = Vec::new();
             codec.opening(&mut opening);
