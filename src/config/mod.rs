@@ -8,6 +8,8 @@ pub mod error;
 pub mod gensio;
 pub mod options;
 pub mod raw;
+pub mod render;
+pub mod resolve;
 
 use crate::serial::settings::DeviceConfig;
 use ipnet::IpNet;

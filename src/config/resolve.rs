@@ -1,0 +1,125 @@
+//! Turns connections as written into connections that can run.
+//!
+//! A mistake costs the connection that it is in, never the others. So does a construct that this
+//! version does not act on, unless the connection is the same without it for its clients and its
+//! device (tracing, mDNS, LEDs …): those are left out with a warning.
+
+mod access;
+mod accepter;
+mod connection;
+mod connector;
+mod layers;
+mod report;
+mod serial;
+
+use super::Config;
+use super::error::{Diagnostic, Severity};
+use super::options;
+use super::raw::{RawFile, RawValue, Spanned};
+use ipnet::IpNet;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+/// What every connection starts from.
+struct Common {
+    allow: Option<Vec<IpNet>>,
+    services: String,
+}
+
+/// Resolves a whole configuration. Connections with an [`Severity::Error`] are not in the result;
+/// with a [`Severity::Fatal`] the result must not be used. Names of services are looked up in
+/// `/etc/services`.
+pub fn resolve(raw: &RawFile) -> (Config, Vec<Diagnostic>) {
+    let services = std::fs::read_to_string("/etc/services").unwrap_or_default();
+    resolve_with(raw, services)
+}
+
+/// [`resolve`] with the text of `/etc/services` as an argument.
+fn resolve_with(raw: &RawFile, services: String) -> (Config, Vec<Diagnostic>) {
+    let mut diagnostics = Vec::new();
+    let (metrics, allow) = settings(raw, &mut diagnostics);
+    let common = Common { allow, services };
+    let mut config = Config { connections: Vec::new(), metrics };
+    let mut names: HashMap<&str, usize> = HashMap::new();
+    for connection in &raw.connections {
+        let name = &connection.name;
+        let line = name.span.line_column().0;
+        if let Some(first) = names.get(name.value.as_str()) {
+            // ser2net 4.3.11 keeps the first of two equal names, in both formats (3.5.1 kept the last).
+            diagnostics.push(
+                Diagnostic::new(
+                    Severity::Error,
+                    name.span.clone(),
+                    format!("duplicate connection name '{}': the one in line {first} is used", name.value),
+                )
+                .help("give each connection a name of its own"),
+            );
+            continue;
+        }
+        names.insert(&name.value, line);
+        let (resolved, said) = connection::resolve(connection, &common);
+        config.connections.extend(resolved);
+        diagnostics.extend(said);
+    }
+    for later in &raw.later {
+        let message = format!("{} is not yet active", later.value);
+        diagnostics.push(Diagnostic::new(Severity::Warning, later.span.clone(), message).later());
+    }
+    // A default in force for many connections says the same thing for each of them.
+    let mut seen = Vec::new();
+    diagnostics.retain(|d| {
+        let from_default = raw.connections.iter().all(|c| Some(&c.name.span.source) != d.span.as_ref().map(|s| &s.source))
+            || raw.connections.first().is_some_and(|c| d.span.as_ref().is_some_and(|s| s.start < c.name.span.start));
+        let key = (d.span.clone(), d.message.clone());
+        let again = from_default && seen.contains(&key);
+        seen.push(key);
+        !again
+    });
+    (config, diagnostics)
+}
+
+/// serbroker's own settings at the top of the file.
+fn settings(raw: &RawFile, diagnostics: &mut Vec<Diagnostic>) -> (Option<SocketAddr>, Option<Vec<IpNet>>) {
+    let (mut metrics, mut allow) = (None, None);
+    for (path, value) in &raw.settings {
+        let refused = |message| Diagnostic::new(Severity::Error, path.span.clone(), message);
+        match path.value.as_str() {
+            "metrics" | "metrics.listen" => match access::metrics(value) {
+                Ok(address) => metrics = Some(address),
+                Err(message) => diagnostics.push(
+                    refused(message).help("write for instance metrics: 127.0.0.1:9100, or metrics: 9100"),
+                ),
+            },
+            // Running without a limit that was asked for would let strangers in.
+            "allow" => match access::allowed(value) {
+                Ok(list) => allow = Some(list),
+                Err(message) => diagnostics.push(Diagnostic {
+                    severity: Severity::Fatal,
+                    ..refused(message).help("write for instance allow: [192.168.1.0/24, ::1]")
+                }),
+            },
+            other => {
+                let diagnostic = refused(format!("unknown setting '{other}'"));
+                let near = options::suggest(other, ["metrics", "allow"].into_iter());
+                diagnostics.push(match near {
+                    Some(near) => diagnostic.help(format!("did you mean {near}?")),
+                    None => diagnostic,
+                });
+            }
+        }
+    }
+    (metrics, allow)
+}
+
+/// The scalar in a value; a list or a mapping is none.
+fn scalar(value: Option<&Spanned<RawValue>>) -> Result<Option<&str>, ()> {
+    match value.map(|v| &v.value) {
+        None => Ok(None),
+        Some(RawValue::Scalar(text)) => Ok(Some(text)),
+        Some(_) => Err(()),
+    }
+}
+
+#[cfg(test)]
+#[path = "resolve/tests.rs"]
+mod tests;

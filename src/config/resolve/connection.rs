@@ -1,0 +1,267 @@
+//! One connection: its options, then its accepter and connector.
+
+use super::access::{self, Refused};
+use super::layers::{Default, described, is_idle};
+use super::report::{Report, sub_span};
+use super::{Common, accepter, connector, scalar};
+use crate::config::error::{Diagnostic, Span};
+use crate::config::options::{self, Place, Row, Status, Value};
+use crate::config::raw::{Origin, RawConnection, RawOption, RawValue, Spanned};
+use crate::config::{Connection, Options, Template};
+use std::time::Duration;
+
+/// Resolves a connection. `None` comes with at least one error (or, when it is disabled, warning).
+pub(super) fn resolve(raw: &RawConnection, common: &Common) -> (Option<Connection>, Vec<Diagnostic>) {
+    let name = &raw.name;
+    let mut report = Report::new(&name.value, raw.enabled);
+    if name.value.is_empty() {
+        report.error(name.span.clone(), "the connection has no name", None);
+    }
+    let mut options = defaults_of_table();
+    options.allow.clone_from(&common.allow);
+    let mut layer_defaults = Vec::new();
+    let mut remaddr_is_default = true;
+    for option in &raw.options {
+        if is_default(option, raw) {
+            default(option, &mut options, &mut layer_defaults, common, &mut report);
+        } else {
+            if option.name.value.eq_ignore_ascii_case("remaddr") && std::mem::take(&mut remaddr_is_default) {
+                options.remaddr.clear();
+            }
+            explicit(option, raw.origin, &mut options, common, &mut report);
+        }
+    }
+    let timeout = timeout(raw.timeout.as_ref(), &mut report);
+    let accepter = accepter::resolve(&raw.accepter, &layer_defaults, &common.services, &mut report);
+    let connector = connector::resolve(&raw.connector, &layer_defaults, &common.services, &mut report);
+    let (failed, diagnostics) = report.finish();
+    let connection = match (failed, accepter, connector) {
+        (false, Some(accepter), Some(connector)) => Some(Connection {
+            name: name.value.clone(),
+            enabled: raw.enabled,
+            accepter,
+            connector,
+            timeout,
+            options,
+        }),
+        _ => None,
+    };
+    (connection, diagnostics)
+}
+
+/// Values of `default:` sections stand in front of the connection, or in another file.
+fn is_default(option: &RawOption, raw: &RawConnection) -> bool {
+    let (option, name) = (&option.name.span, &raw.name.span);
+    option.source != name.source || option.start < name.start
+}
+
+/// The options as they are when nothing is written.
+fn defaults_of_table() -> Options {
+    let mut options = Options {
+        kickolduser: false,
+        max_connections: 1,
+        banner: None,
+        openstr: None,
+        closestr: None,
+        closeon: None,
+        sendon: None,
+        signature: None,
+        telnet_brk_on_sync: false,
+        chardelay: true,
+        chardelay_scale: 0,
+        chardelay_min: 0,
+        chardelay_max: 0,
+        dev_to_net_bufsize: 1,
+        net_to_dev_bufsize: 1,
+        no_con_to_acc: false,
+        no_acc_to_con: false,
+        remaddr: Vec::new(),
+        allow: None,
+        accepter_retry: Duration::ZERO,
+        connector_retry: Duration::ZERO,
+        refusal_text: true,
+    };
+    for row in options::rows(Place::Connection) {
+        if let Some(read) = row.default.and_then(|text| row.read(Some(text)).ok()) {
+            set(&mut options, row, read.value);
+        }
+    }
+    options
+}
+
+/// A value that a `default:` section set. `name` may carry its class in front: `serialdev:speed`.
+fn default(
+    option: &RawOption,
+    options: &mut Options,
+    layers: &mut Vec<Default>,
+    common: &Common,
+    report: &mut Report,
+) {
+    let written = option.name.value.as_str();
+    let (class, name) = written.split_once(':').map_or((None, written), |(c, n)| (Some(c), n));
+    let span = option.name.span.clone();
+    let Some(row) = options::find_default(class, name) else {
+        report.warning(span, format!("'{written}' has no default that could be set"), None);
+        return;
+    };
+    match row.place {
+        Place::Connection => connection_option(row, option, options, common, true, report),
+        Place::Admin => {}
+        Place::Layer(_) | Place::Serial => match scalar(option.value.as_ref()) {
+            Ok(text) => layers.push(Default {
+                row,
+                classed: class.is_some(),
+                text: text.unwrap_or("").to_owned(),
+                span,
+            }),
+            Err(()) => report.warning(span, format!("{name} takes one value"), None),
+        },
+    }
+}
+
+fn explicit(option: &RawOption, origin: Origin, options: &mut Options, common: &Common, report: &mut Report) {
+    let name = option.name.value.as_str();
+    let row = options::find(Place::Connection, name).filter(|row| {
+        // The one-line format's spellings belong to it, but for tr, tw and tb, which YAML takes too.
+        origin == Origin::Legacy || row.name.eq_ignore_ascii_case(name) || matches!(name, "tr" | "tw" | "tb")
+    });
+    if let Some(row) = row {
+        connection_option(row, option, options, common, false, report);
+        return;
+    }
+    let help = if name.eq_ignore_ascii_case("enable") || name.eq_ignore_ascii_case("timeout") {
+        Some(format!("write {name} beside accepter, not under options"))
+    } else if options::find(Place::Serial, name).is_some() {
+        Some(format!("write {name} in the connector, behind the device"))
+    } else {
+        let known = options::rows(Place::Connection).map(|row| row.name);
+        options::suggest(name, known).map(|near| format!("did you mean {near}?"))
+    };
+    report.error(option.name.span.clone(), format!("unknown option '{name}'"), help);
+}
+
+/// Reads and sets an option of the connection. A default that cannot be used is left out, except
+/// where that would let strangers in.
+fn connection_option(
+    row: &Row,
+    option: &RawOption,
+    options: &mut Options,
+    common: &Common,
+    is_default: bool,
+    report: &mut Report,
+) {
+    let span = option.value.as_ref().map_or(&option.name.span, |v| &v.span);
+    if row.name == "allow" {
+        return allow(option, span, options, report);
+    }
+    let Ok(text) = scalar(option.value.as_ref()) else {
+        report.error(span.clone(), format!("{} takes one value", row.name), None);
+        return;
+    };
+    let read = match row.read(text) {
+        Ok(read) => read,
+        Err(message) if is_default && row.name != "remaddr" => {
+            report.warning(span.clone(), format!("{message}; the default is not used"), None);
+            return;
+        }
+        Err(message) => {
+            report.error(span.clone(), message, None);
+            return;
+        }
+    };
+    if let Some(warning) = read.warning {
+        report.warning(span.clone(), warning, None);
+    }
+    if row.name == "remaddr" {
+        remaddr(text.unwrap_or(""), span, options, common, is_default, report);
+        return;
+    }
+    if row.status != Status::Active && !is_idle(row, &read.value) {
+        let span = option.name.span.clone();
+        match row.status {
+            Status::Blocks => report.blocked(span, &described(row), None),
+            _ => report.ignored(span, &described(row)),
+        }
+    }
+    set(options, row, read.value);
+}
+
+fn allow(option: &RawOption, span: &Span, options: &mut Options, report: &mut Report) {
+    let none = RawValue::Scalar(String::new());
+    match access::allowed(option.value.as_ref().map_or(&none, |v| &v.value)) {
+        Ok(list) => options.allow = Some(list),
+        Err(message) => {
+            let help = Some("write for instance allow: [192.168.1.0/24, ::1]".into());
+            report.error(span.clone(), message, help);
+        }
+    }
+}
+
+fn remaddr(
+    text: &str,
+    span: &Span,
+    options: &mut Options,
+    common: &Common,
+    is_default: bool,
+    report: &mut Report,
+) {
+    let spanned = Spanned { value: text.to_owned(), span: span.clone() };
+    match access::remote_rules(text, &common.services) {
+        Ok(rules) if is_default => options.remaddr = rules,
+        Ok(rules) => options.remaddr.extend(rules),
+        Err(Refused::Wrong(problem)) => report.problem(&spanned, problem),
+        Err(Refused::ConnectBack(place)) => {
+            report.blocked(sub_span(&spanned, &place), "a connect-back address in remaddr", None);
+        }
+    }
+}
+
+/// Stores a value that was read. Rows that have no field here are not active.
+fn set(options: &mut Options, row: &Row, value: Value) {
+    let o = options;
+    match (row.name, value) {
+        ("kickolduser", Value::Bool(on)) => o.kickolduser = on,
+        ("telnet-brk-on-sync", Value::Bool(on)) => o.telnet_brk_on_sync = on,
+        ("chardelay", Value::Bool(on)) => o.chardelay = on,
+        ("no-con-to-acc", Value::Bool(on)) => o.no_con_to_acc = on,
+        ("no-acc-to-con", Value::Bool(on)) => o.no_acc_to_con = on,
+        ("refusal-text", Value::Bool(on)) => o.refusal_text = on,
+        ("max-connections", Value::Int(Some(n))) => o.max_connections = n as usize,
+        ("chardelay-scale", Value::Int(Some(n))) => o.chardelay_scale = n,
+        ("chardelay-min", Value::Int(Some(n))) => o.chardelay_min = n,
+        ("chardelay-max", Value::Int(Some(n))) => o.chardelay_max = n,
+        ("dev-to-net-bufsize", Value::Int(Some(n))) => o.dev_to_net_bufsize = n as usize,
+        ("net-to-dev-bufsize", Value::Int(Some(n))) => o.net_to_dev_bufsize = n as usize,
+        ("accepter-retry-time", Value::Int(Some(n))) => o.accepter_retry = Duration::from_secs(n.into()),
+        ("connector-retry-time", Value::Int(Some(n))) => o.connector_retry = Duration::from_secs(n.into()),
+        ("banner", Value::Text(text)) => o.banner = filled(text),
+        ("openstr", Value::Text(text)) => o.openstr = filled(text),
+        ("closestr", Value::Text(text)) => o.closestr = filled(text),
+        ("closeon", Value::Text(text)) => o.closeon = filled(text),
+        ("sendon", Value::Text(text)) => o.sendon = filled(text),
+        // An empty signature is one.
+        ("signature", Value::Text(text)) => o.signature = Some(Template(text.into_bytes())),
+        _ => {}
+    }
+}
+
+fn filled(text: String) -> Option<Template> {
+    Some(Template(text.into_bytes())).filter(|t| !t.0.is_empty())
+}
+
+/// Seconds; 0 and numbers that ser2net takes for huge ones mean never.
+fn timeout(text: Option<&Spanned<String>>, report: &mut Report) -> Option<Duration> {
+    let text = text?;
+    let Some(seconds) = options::number_of(&text.value) else {
+        let message = format!("timeout must be a number of seconds, not '{}'", text.value);
+        report.error(text.span.clone(), message, Some("write 0 for never".into()));
+        return None;
+    };
+    if seconds < 0 {
+        report.warning(text.span.clone(), "a negative timeout means never", Some("write 0 for never".into()));
+        return None;
+    }
+    // Beyond 136 years the difference does not show.
+    let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
+    Some(Duration::from_secs(seconds.into())).filter(|t| !t.is_zero())
+}
