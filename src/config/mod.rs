@@ -4,7 +4,12 @@
 //! A [`Config`] is valid: what is in it can be run as it is.
 
 pub mod error;
+pub mod files;
+mod legacy;
+pub mod load;
 pub mod raw;
+pub mod suggest;
+pub mod yaml;
 
 use crate::serial::settings::DeviceConfig;
 use ipnet::IpNet;
