@@ -5,11 +5,16 @@
 
 pub mod address;
 pub mod error;
+pub mod files;
 pub mod gensio;
+mod legacy;
+pub mod load;
 pub mod options;
 pub mod raw;
 pub mod render;
 pub mod resolve;
+pub mod suggest;
+pub mod yaml;
 
 use crate::serial::settings::DeviceConfig;
 use ipnet::IpNet;

@@ -1,0 +1,172 @@
+//! From files and command line texts to a [`RawFile`].
+
+use super::error::{Diagnostic, Severity, Source};
+use super::files::{self, MAX_FILE};
+use super::raw::RawFile;
+use super::{legacy, yaml};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Where the configuration comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inputs {
+    /// `-c`: the main file, YAML or legacy.
+    pub file: Option<PathBuf>,
+    /// `-Y`: pieces of YAML. They are strung together as one text, read after the file.
+    pub yaml: Vec<String>,
+    /// `-C`: legacy lines, read after the file.
+    pub legacy: Vec<String>,
+}
+
+/// The two formats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// ser2net.yaml(5).
+    Yaml,
+    /// ser2net.conf: one line a port.
+    Legacy,
+}
+
+/// Reads everything. All mistakes are reported at once; what is not hit by one is in the result.
+///
+/// With a diagnostic of [`Severity::Fatal`] the configuration cannot be used as a whole.
+pub fn load(inputs: &Inputs) -> (RawFile, Vec<Diagnostic>) {
+    let mut yaml = yaml::Session::default();
+    let mut lines = legacy::Session::default();
+    let mut problems = Vec::new();
+    // the format of the file decides which of the two comes first
+    let mut yaml_first = true;
+    if let Some(path) = &inputs.file {
+        match files::read(path, MAX_FILE) {
+            Err(problem) => problems.push(fatal(problem.message, problem.help)),
+            Ok(text) if text.trim_start_matches('\u{feff}').trim().is_empty() => {
+                let help = "write connections into it; a comment line alone would do for none";
+                let message = format!("{} is empty", path.display());
+                problems.push(fatal(message, Some(help.to_owned())));
+            }
+            Ok(text) => {
+                let format = recognise(&text, path);
+                let source = Arc::new(Source { name: path.display().to_string(), text });
+                match format {
+                    Format::Yaml => yaml.read(&source, Some(path)),
+                    Format::Legacy => {
+                        yaml_first = false;
+                        lines.read(&source);
+                    }
+                }
+            }
+        }
+    }
+    if !inputs.yaml.is_empty() {
+        let text = inputs.yaml.iter().map(|text| snippet(text) + "\n").collect();
+        yaml.read(&Arc::new(Source { name: "-Y".to_owned(), text }), None);
+    }
+    for line in &inputs.legacy {
+        lines.read(&Arc::new(Source { name: "-C".to_owned(), text: line.clone() }));
+    }
+    let parts = [(yaml.file, yaml.diagnostics), (lines.file, lines.diagnostics)];
+    let mut file = RawFile::default();
+    let mut diagnostics = problems;
+    let [first, second] = parts;
+    for (part, found) in if yaml_first { [first, second] } else { [second, first] } {
+        file.connections.extend(part.connections);
+        file.settings.extend(part.settings);
+        file.later.extend(part.later);
+        diagnostics.extend(found);
+    }
+    drop_duplicates(&mut file, &mut diagnostics);
+    let silent = diagnostics.iter().all(|d| d.severity == Severity::Warning);
+    if silent && file.connections.is_empty() {
+        diagnostics.push(Diagnostic {
+            severity: Severity::Warning,
+            span: None,
+            message: "the configuration holds no connection".to_owned(),
+            help: None,
+            connection: None,
+        });
+    }
+    (file, diagnostics)
+}
+
+fn fatal(message: String, help: Option<String>) -> Diagnostic {
+    Diagnostic { severity: Severity::Fatal, span: None, message, help, connection: None }
+}
+
+/// The format of a text. The content decides; the name of the file is asked only when no line says
+/// anything.
+pub fn recognise(text: &str, path: &Path) -> Format {
+    let significant = text
+        .trim_start_matches('\u{feff}')
+        .lines()
+        .filter(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#'));
+    for line in significant {
+        let marker = ["%YAML", "%TAG", "---", "- ", "{", "["].iter().any(|m| line.starts_with(m));
+        if marker || is_yaml_key(line) {
+            return Format::Yaml;
+        }
+        if legacy::looks_legacy(line.trim()) {
+            return Format::Legacy;
+        }
+    }
+    match path.extension().and_then(|e| e.to_str()) {
+        Some(e) if e.eq_ignore_ascii_case("yaml") || e.eq_ignore_ascii_case("yml") => Format::Yaml,
+        _ => Format::Legacy,
+    }
+}
+
+/// `word:` with a blank or nothing behind it, or a key of the main level without its blank.
+fn is_yaml_key(line: &str) -> bool {
+    let line = line.trim();
+    let Some((word, after)) = line.split_once(':') else { return false };
+    let word = word.trim_matches(['"', '\'']).trim_end();
+    let plain = word.starts_with(|c: char| c.is_ascii_alphabetic())
+        && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+    let ends = after.is_empty() || after.starts_with([' ', '\t']);
+    plain && (ends && !legacy::looks_legacy(line) || yaml::is_main_key(word))
+}
+
+/// A `-Y` text: `#` outside of quotes is a line end.
+fn snippet(text: &str) -> String {
+    let mut quote = None;
+    let mut escaped = false;
+    text.chars()
+        .map(|c| {
+            match (quote, c) {
+                (Some('"'), '\\') if !escaped => {
+                    escaped = true;
+                    return c;
+                }
+                (Some(open), c) if open == c && !escaped => quote = None,
+                (None, '\'' | '"') => quote = Some(c),
+                (None, '#') => return '\n',
+                _ => {}
+            }
+            escaped = false;
+            c
+        })
+        .collect()
+}
+
+/// Names are unique: of two connections with one name the first stays.
+fn drop_duplicates(file: &mut RawFile, diagnostics: &mut Vec<Diagnostic>) {
+    let mut seen = HashMap::new();
+    file.connections.retain(|connection| {
+        let name = &connection.name;
+        let Some(first) = seen.get(&name.value) else {
+            seen.insert(name.value.clone(), name.span.clone());
+            return true;
+        };
+        diagnostics.push(Diagnostic {
+            severity: Severity::Error,
+            span: Some(name.span.clone()),
+            message: format!("a second connection with the name '{}'; the first is at {first:?}", name.value),
+            help: Some("give it another name".to_owned()),
+            connection: Some(name.value.clone()),
+        });
+        false
+    });
+}
+
+#[cfg(test)]
+mod tests;
