@@ -61,6 +61,7 @@ impl Session {
         connection: Option<&str>,
     ) {
         self.diagnostics.push(Diagnostic {
+            later: false,
             severity,
             span: Some(span),
             message,

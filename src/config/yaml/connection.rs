@@ -52,6 +52,7 @@ impl Session {
                 self.connection(name, value, place);
             }
             None => self.diagnostics.push(Diagnostic {
+                later: false,
                 severity: Severity::Error,
                 span: Some(key.span.clone()),
                 message: "a connection without a name".to_owned(),

@@ -42,6 +42,7 @@ impl Session {
 
     fn include_error(&mut self, span: &Span, severity: Severity, message: String, help: Option<String>) {
         self.diagnostics.push(Diagnostic {
+            later: false,
             severity,
             span: Some(span.clone()),
             message,

@@ -168,6 +168,7 @@ impl Session {
         seen[usize::from(version == Version::Two)] = true;
         if before != *seen && *seen == [true, true] {
             self.diagnostics.push(Diagnostic {
+                later: false,
                 severity: Severity::Warning,
                 span: Some(span.clone()),
                 message: "keys of version 1 and version 2 in one document; ser2net refuses this"
@@ -279,6 +280,7 @@ impl Session {
     fn report(&mut self, span: Span, problem: Problem, connection: Option<&str>) {
         let severity = if problem.warning { Severity::Warning } else { Severity::Error };
         self.diagnostics.push(Diagnostic {
+            later: false,
             severity,
             span: Some(span),
             message: problem.message,
@@ -297,6 +299,7 @@ impl Session {
             help.push_str("; only the connections before this place run");
         }
         self.diagnostics.push(Diagnostic {
+            later: false,
             severity: if kept == 0 { Severity::Fatal } else { Severity::Error },
             span: Some(span.clone()),
             message,
