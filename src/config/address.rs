@@ -137,7 +137,8 @@ pub fn service(services: &str, name: &str, protocol: &str) -> Option<u16> {
 mod tests {
     use super::*;
 
-    const SERVICES: &str = "# x\ntelnet 23/tcp\nhttp\t\t80/tcp www # web\nsyslog 514/udp\nshell 514/tcp cmd syslog\n";
+    const SERVICES: &str =
+        "# x\ntelnet 23/tcp\nhttp\t\t80/tcp www # web\nsyslog 514/udp\nshell 514/tcp cmd syslog\n";
 
     fn read(text: &str) -> Result<Vec<(Family, Option<String>, u16)>, String> {
         parse_list(text, 0, SERVICES)
@@ -179,10 +180,31 @@ mod tests {
     #[test]
     fn refused_forms() {
         for text in [
-            "", "abc", "HTTP", "-1", "0x10", "host,", "127.0.0.1:2000", "tcp ,2000", "127.0.0.1 ,2000",
-            "2000 ", "ipv6,127.0.0.1,2000", "ipv4,::1,2000", "[::1],2000", "2000,2001", "127.0.0.1,2000,x",
-            "ipv4,ipv6,2000x", "2000)", "2000(x)", "\"2000\"", "127.0.0.1;2000", "127.0.0.1,2000;tcp,::1,2000",
-            "host=127.0.0.1,port=2000", "bogus,tcp,2000", "3000,127.0.0.1,3001", "not a host!!,0",
+            "",
+            "abc",
+            "HTTP",
+            "-1",
+            "0x10",
+            "host,",
+            "127.0.0.1:2000",
+            "tcp ,2000",
+            "127.0.0.1 ,2000",
+            "2000 ",
+            "ipv6,127.0.0.1,2000",
+            "ipv4,::1,2000",
+            "[::1],2000",
+            "2000,2001",
+            "127.0.0.1,2000,x",
+            "ipv4,ipv6,2000x",
+            "2000)",
+            "2000(x)",
+            "\"2000\"",
+            "127.0.0.1;2000",
+            "127.0.0.1,2000;tcp,::1,2000",
+            "host=127.0.0.1,port=2000",
+            "bogus,tcp,2000",
+            "3000,127.0.0.1,3001",
+            "not a host!!,0",
             "99999999999999999999999",
         ] {
             assert!(read(text).is_err(), "{text}");

@@ -71,7 +71,14 @@ pub struct Diagnostic {
 impl Diagnostic {
     /// A diagnostic about a place in the text, not tied to a connection.
     pub fn new(severity: Severity, span: Span, message: impl Into<String>) -> Self {
-        Self { severity, span: Some(span), message: message.into(), help: None, connection: None, later: false }
+        Self {
+            severity,
+            span: Some(span),
+            message: message.into(),
+            help: None,
+            connection: None,
+            later: false,
+        }
     }
 
     /// The same with a line of help.

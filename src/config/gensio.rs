@@ -83,8 +83,20 @@ pub enum Side {
 
 /// Types that need another one below them.
 pub const FILTERS: [&str; 14] = [
-    "telnet", "ssl", "certauth", "mux", "msgdelim", "relpkt", "ratelimit", "trace", "perf", "xlt", "kiss",
-    "ax25", "keepopen", "script",
+    "telnet",
+    "ssl",
+    "certauth",
+    "mux",
+    "msgdelim",
+    "relpkt",
+    "ratelimit",
+    "trace",
+    "perf",
+    "xlt",
+    "kiss",
+    "ax25",
+    "keepopen",
+    "script",
 ];
 
 /// Types at the bottom of an accepter.
@@ -93,8 +105,23 @@ pub const ACCEPTERS: [&str; 10] =
 
 /// Types at the bottom of a connector.
 pub const CONNECTORS: [&str; 17] = [
-    "serialdev", "sdev", "dev", "tcp", "udp", "sctp", "unix", "unixdgm", "unixseq", "stdio", "pty", "echo",
-    "file", "dummy", "ipmisol", "mdns", "sound",
+    "serialdev",
+    "sdev",
+    "dev",
+    "tcp",
+    "udp",
+    "sctp",
+    "unix",
+    "unixdgm",
+    "unixseq",
+    "stdio",
+    "pty",
+    "echo",
+    "file",
+    "dummy",
+    "ipmisol",
+    "mdns",
+    "sound",
 ];
 
 impl Side {
@@ -249,11 +276,10 @@ fn options<'a>(text: &'a str, rest: &'a str, name: &Word) -> Result<(&'a str, Ve
 fn nothing_below(above: Option<&Layer>, at: usize) -> Problem {
     match above {
         None => Problem::new(at..at, "the string is empty"),
-        Some(layer) => Problem::new(
-            layer.name.place.clone(),
-            format!("{} needs something below it", layer.name.text),
-        )
-        .help(format!("write for instance {},tcp,2000", layer.name.text)),
+        Some(layer) => {
+            Problem::new(layer.name.place.clone(), format!("{} needs something below it", layer.name.text))
+                .help(format!("write for instance {},tcp,2000", layer.name.text))
+        }
     }
 }
 

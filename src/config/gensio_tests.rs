@@ -13,7 +13,7 @@ fn shape(text: &str, side: Side) -> String {
     };
     let mut parts: Vec<String> = stack.filters.iter().map(layer).collect();
     parts.push(stack.base.as_ref().map(layer).unwrap_or_default());
-    parts.push(stack.tail.map(|t| t.text).unwrap_or_else(|| "-".into()));
+    parts.push(stack.tail.map_or_else(|| "-".into(), |t| t.text));
     parts.join("|")
 }
 
@@ -83,9 +83,8 @@ fn mistakes_point_at_their_place() {
 
 #[test]
 fn words_of_a_tail() {
-    let texts = |text: &str| -> Vec<String> {
-        split_words(text, 0).unwrap().into_iter().map(|w| w.text).collect()
-    };
+    let texts =
+        |text: &str| -> Vec<String> { split_words(text, 0).unwrap().into_iter().map(|w| w.text).collect() };
     assert_eq!(texts("9600n81\tlocal,,rtscts , "), ["9600n81", "local", "rtscts"]);
     assert_eq!(texts("\"9600n81 local\" lo\\cal 'x'y)"), ["9600n81 local", "local", "xy)"]);
     assert_eq!(split_words("a 'local", 7).unwrap_err().place, 9..15);
@@ -109,9 +108,12 @@ fn without_places(mut stack: Stack) -> Stack {
 
 fn layer(names: &'static [&'static str]) -> impl Strategy<Value = Layer> {
     let word = |text: String| Word { text, place: 0..0 };
-    (prop::sample::select(names), prop::collection::vec("[ -~é\\t]{0,6}", 0..3)).prop_map(move |(name, options)| {
-        Layer { name: word(name.to_owned()), options: options.into_iter().map(word).collect() }
-    })
+    (prop::sample::select(names), prop::collection::vec("[ -~é\\t]{0,6}", 0..3)).prop_map(
+        move |(name, options)| Layer {
+            name: word(name.to_owned()),
+            options: options.into_iter().map(word).collect(),
+        },
+    )
 }
 
 fn stack() -> impl Strategy<Value = Stack> {

@@ -249,7 +249,10 @@ impl Row {
             Kind::Choice(words) if !words.contains(&given) => {
                 Err(format!("{name} must be one of {}, not '{given}'", words.join(", ")))
             }
-            Kind::Text { empty: false } | Kind::Template { empty: false } | Kind::Addresses | Kind::Networks
+            Kind::Text { empty: false }
+            | Kind::Template { empty: false }
+            | Kind::Addresses
+            | Kind::Networks
                 if given.is_empty() =>
             {
                 Err(format!("{name} needs a value"))
@@ -286,9 +289,16 @@ mod tests {
     #[test]
     fn booleans_as_recorded() {
         for (text, expected) in [
-            (Some("true"), true), (Some("yes"), true), (Some("on"), true), (Some("1"), true),
-            (Some("false"), false), (Some("no"), false), (Some("off"), false), (Some("0"), false),
-            (Some(""), true), (None, true),
+            (Some("true"), true),
+            (Some("yes"), true),
+            (Some("on"), true),
+            (Some("1"), true),
+            (Some("false"), false),
+            (Some("no"), false),
+            (Some("off"), false),
+            (Some("0"), false),
+            (Some(""), true),
+            (None, true),
         ] {
             assert_eq!(row("kickolduser").read(text).unwrap().value, Value::Bool(expected), "{text:?}");
         }

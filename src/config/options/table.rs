@@ -15,7 +15,13 @@ const fn int(min: u32, max: u32, unit: &'static str) -> Kind {
 }
 
 /// An active row without other spellings that cannot be a default.
-const fn row(place: Place, name: &'static str, kind: Kind, default: Option<&'static str>, doc: &'static str) -> Row {
+const fn row(
+    place: Place,
+    name: &'static str,
+    kind: Kind,
+    default: Option<&'static str>,
+    doc: &'static str,
+) -> Row {
     Row { name, place, also: &[], kind, default, as_default: false, status: Status::Active, doc }
 }
 
