@@ -34,6 +34,14 @@ pub(super) fn resolve(raw: &RawConnection, common: &Common) -> (Option<Connectio
     let timeout = timeout(raw.timeout.as_ref(), &mut report);
     let accepter = accepter::resolve(&raw.accepter, &layer_defaults, &common.services, &mut report);
     let connector = connector::resolve(&raw.connector, &layer_defaults, &common.services, &mut report);
+    let checks_clients = accepter.as_ref().and_then(|a| a.tls.as_ref()).is_some_and(|tls| tls.client_auth);
+    for option in raw.options.iter().filter(|_| checks_clients) {
+        // Without these, more users would be let in than were meant.
+        let name = option.name.value.to_ascii_lowercase();
+        if matches!(name.as_str(), "authdir" | "pamauth" | "allowed-users") {
+            report.blocked(option.name.span.clone(), &format!("{name} together with clientauth"), None);
+        }
+    }
     let (failed, diagnostics) = report.finish();
     let connection = match (failed, accepter, connector) {
         (false, Some(accepter), Some(connector)) => Some(Connection {
