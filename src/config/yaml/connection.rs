@@ -42,11 +42,8 @@ impl Draft {
 impl Session {
     /// Version 1: the anchor is the name.
     pub(super) fn connection_entry(&mut self, key: &Node, value: &Node, place: Place<'_>) {
-        let name = value
-            .anchor
-            .clone()
-            .map(|(value, span)| Spanned { value, span })
-            .or_else(|| name_key(value));
+        let name =
+            value.anchor.clone().map(|(value, span)| Spanned { value, span }).or_else(|| name_key(value));
         match name {
             Some(name) => {
                 self.connection(name, value, place);
@@ -100,9 +97,11 @@ impl Session {
             _ => draft.error(
                 &body.span,
                 format!("{} where the keys of the connection are expected", body.describe()),
-                Some("write `accepter: …` and `connector: …` on lines of their own, with a blank \
+                Some(
+                    "write `accepter: …` and `connector: …` on lines of their own, with a blank \
                       after the colon"
-                    .to_owned()),
+                        .to_owned(),
+                ),
             ),
         }
         let enabled = match draft.enable.take() {
