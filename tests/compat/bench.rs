@@ -9,6 +9,7 @@ use std::process::Child;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use rustix::event::{Timespec, poll};
 use rustix::fs::{Access, access};
 use serde_json::Value as Json;
 use socket2::Socket;
@@ -267,6 +268,21 @@ impl<'a> Bench<'a> {
         Ok(any)
     }
 
+    /// Waits a moment, but not longer than until a device in use has something to read: what a program writes
+    /// just before it flushes and closes a device is lost to a far end that does not read at once.
+    fn tick(&self) -> Flow {
+        let mut fds: Vec<_> = self.devices.values().filter_map(Device::waits).collect();
+        if fds.is_empty() {
+            std::thread::sleep(TICK);
+            return Ok(());
+        }
+        let tick = Timespec { tv_sec: 0, tv_nsec: TICK.subsec_nanos().into() };
+        match poll(&mut fds, Some(&tick)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(e) => Err(e.into()),
+        }
+    }
+
     /// Looks around for so long.
     pub(crate) fn pump(&mut self, time: Duration) -> Flow {
         let end = Instant::now() + time;
@@ -275,7 +291,7 @@ impl<'a> Bench<'a> {
             if Instant::now() >= end {
                 return Ok(());
             }
-            std::thread::sleep(TICK);
+            self.tick()?;
         }
     }
 
@@ -316,7 +332,7 @@ impl<'a> Bench<'a> {
                     return Ok(());
                 }
             }
-            std::thread::sleep(TICK);
+            self.tick()?;
         }
     }
 

@@ -359,7 +359,7 @@ impl Case {
     }
 }
 
-/// A strings of a step's `result` list; other results have none.
+/// The strings of a step's `result` list; other results have none.
 pub(crate) fn result_lines(step: &Step) -> impl Iterator<Item = &str> {
     step.result.as_array().into_iter().flatten().filter_map(Json::as_str)
 }
@@ -373,8 +373,7 @@ pub(crate) fn load(dir: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<Case
             continue;
         }
         let text = std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-        let file: CaseFile =
-            serde_yaml::from_str(&text).map_err(|e| format!("{}: {e}", path.display()))?;
+        let file: CaseFile = serde_yaml::from_str(&text).map_err(|e| format!("{}: {e}", path.display()))?;
         for source in file.cases {
             cases.push(
                 Case::from_mapping(&file.area, source).map_err(|e| format!("{}: {e}", path.display()))?,

@@ -92,18 +92,18 @@ impl Bench<'_> {
         }
     }
 
-    pub(crate) fn close(&mut self, client: &str) -> Flow {
+    pub(crate) fn close(&mut self, client: &str) {
         if let Some(client) = self.clients.get_mut(client) {
             client.socket = None;
         }
-        Ok(())
     }
 
     pub(crate) fn reset(&mut self, client: &str) -> Flow {
         if let Some(socket) = self.socket(client) {
             socket.set_linger(Some(Duration::ZERO))?;
         }
-        self.close(client)
+        self.close(client);
+        Ok(())
     }
 
     pub(crate) fn shutdown_write(&mut self, client: &str) -> Flow {
@@ -113,11 +113,10 @@ impl Bench<'_> {
         Ok(())
     }
 
-    pub(crate) fn pause(&mut self, client: &str, paused: bool) -> Flow {
+    pub(crate) fn pause(&mut self, client: &str, paused: bool) {
         if let Some(client) = self.clients.get_mut(client) {
             client.paused = paused;
         }
-        Ok(())
     }
 
     pub(crate) fn udp_send(&mut self, client: &str, text: &str) -> Flow {
@@ -189,4 +188,3 @@ impl Bench<'_> {
         Ok(json!({ "bytes": got.len(), "equal": got == pattern }))
     }
 }
-

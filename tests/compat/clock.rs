@@ -38,23 +38,24 @@ fn render(format: &str, at: i64) -> String {
             continue;
         }
         let mut letters = rest.chars();
-        match letters.next() {
-            Some('s') => out.push_str(&at.to_string()),
-            Some('Y') => out.push_str(&format!("{year:04}")),
-            Some('y') => out.push_str(&format!("{:02}", year.rem_euclid(100))),
-            Some('m') => out.push_str(&format!("{month:02}")),
-            Some('d') => out.push_str(&format!("{day:02}")),
-            Some('H') => out.push_str(&format!("{hour:02}")),
-            Some('I') => out.push_str(&format!("{hour12:02}")),
-            Some('M') => out.push_str(&format!("{minute:02}")),
-            Some('S') => out.push_str(&format!("{:02}", second % 60)),
-            Some('p') => out.push_str(if hour < 12 { "AM" } else { "PM" }),
-            Some('P') => out.push_str(if hour < 12 { "am" } else { "pm" }),
-            Some('a') => out.push_str(DAYS[usize::try_from(days.rem_euclid(7)).unwrap_or(0)]),
-            Some('b') => out.push_str(MONTHS[usize::try_from(month - 1).unwrap_or(0)]),
-            Some(other) => out.extend(['%', other]),
-            None => out.push('%'),
-        }
+        let piece = match letters.next() {
+            Some('s') => at.to_string(),
+            Some('Y') => format!("{year:04}"),
+            Some('y') => format!("{:02}", year.rem_euclid(100)),
+            Some('m') => format!("{month:02}"),
+            Some('d') => format!("{day:02}"),
+            Some('H') => format!("{hour:02}"),
+            Some('I') => format!("{hour12:02}"),
+            Some('M') => format!("{minute:02}"),
+            Some('S') => format!("{:02}", second % 60),
+            Some('p') => (if hour < 12 { "AM" } else { "PM" }).to_owned(),
+            Some('P') => (if hour < 12 { "am" } else { "pm" }).to_owned(),
+            Some('a') => DAYS[usize::try_from(days.rem_euclid(7)).unwrap_or(0)].to_owned(),
+            Some('b') => MONTHS[usize::try_from(month - 1).unwrap_or(0)].to_owned(),
+            Some(other) => format!("%{other}"),
+            None => "%".to_owned(),
+        };
+        out.push_str(&piece);
         rest = letters.as_str();
     }
     out + rest

@@ -42,9 +42,7 @@ impl<'a> Bench<'a> {
             Action::DeviceUnplugged { dev } => self.unplug(dev),
             Action::DevicePluggedInAgain { dev } => self.plug_in_again(dev),
             Action::UnlinkDevice { dev } => Ok(std::fs::remove_file(&self.device(dev)?.path)?),
-            Action::LinkDevice { dev, file } => {
-                Ok(symlink(&self.device(dev)?.slave, self.names.fill(file))?)
-            }
+            Action::LinkDevice { dev, file } => Ok(symlink(&self.device(dev)?.slave, self.names.fill(file))?),
             Action::Mknod { file, major, minor } => {
                 let (kind, mode) = (FileType::CharacterDevice, Mode::RUSR | Mode::WUSR);
                 mknodat(CWD, self.names.fill(file), kind, mode, makedev(*major, *minor))

@@ -40,7 +40,10 @@ fn main() -> ExitCode {
     if args.next().is_some_and(|first| first == daemon::LAUNCH) {
         let command: Vec<OsString> = args.collect();
         let error = daemon::launch(&command);
-        eprintln!("cannot start {}: {error}", command.first().map(PathBuf::from).unwrap_or_default().display());
+        eprintln!(
+            "cannot start {}: {error}",
+            command.first().map(PathBuf::from).unwrap_or_default().display()
+        );
         return ExitCode::from(127);
     }
     let done = match options::parse(std::env::args().skip(1)) {
@@ -75,7 +78,7 @@ fn run(options: &Options) -> Result<bool, String> {
     }
     let material = Material::load(options)?;
     let plan = material.plan(options);
-    let setup = set_up(options, plan.jobs.iter().map(|j| j.case), tools.path());
+    let setup = set_up(options, &plan.jobs.iter().map(|j| j.case).collect::<Vec<_>>(), tools.path());
     let since = Instant::now();
     let mut outcomes: Vec<_> = plan.left.into_iter().map(report::skipped).collect();
     let mut failed = Vec::new();
@@ -142,10 +145,10 @@ fn show_unrun(outcomes: &[pool::Outcome], material: &Material, jobs: &[Job<'_>])
 }
 
 /// What all cases share: the program, and the tools that the wanted cases need.
-fn set_up<'a>(options: &Options, cases: impl Iterator<Item = &'a Case> + Clone, tools: &Path) -> Setup {
-    let shim = cases.clone().any(|c| c.modem_shim).then(|| compile_shim(tools)).flatten();
-    let wants_tls = |c: &Case| c.config.as_ref().is_some_and(|text| text.contains("{TLS}"));
-    let tls = (cases.clone().any(wants_tls) && tls::make_key_pair(tools)).then(|| tools.to_owned());
+fn set_up(options: &Options, cases: &[&Case], tools: &Path) -> Setup {
+    let shim = cases.iter().any(|c| c.modem_shim).then(|| compile_shim(tools)).flatten();
+    let wants_tls = |c: &&Case| c.config.as_ref().is_some_and(|text| text.contains("{TLS}"));
+    let tls = (cases.iter().any(wants_tls) && tls::make_key_pair(tools)).then(|| tools.to_owned());
     Setup {
         program: options.program.clone(),
         shim,
@@ -183,7 +186,7 @@ fn record_divergence(options: &Options, key: &str, tools: &Path) -> Result<bool,
     let (area, _) = key.split_once('/').ok_or("--record-divergence wants area/id")?;
     let cases = case::load(&options.cases, |name| name == area)?;
     let case = cases.iter().find(|c| c.key() == key).ok_or(format!("there is no case {key}"))?;
-    let mut setup = set_up(options, std::iter::once(case), tools);
+    let mut setup = set_up(options, &[case], tools);
     let recorded = Bench::new(case, &setup).and_then(|mut bench| {
         let recorded = record::record(&mut bench);
         bench.finish()?;

@@ -86,7 +86,8 @@ impl Material {
             }
             let own = self.divergences.as_ref().and_then(|d| d.own(&key));
             plan.jobs.extend(own.map(|case| Job { case, duty: Duty::AgreeWithOwn }));
-            let quarantined = self.quarantine.get(&key).filter(|_| options.quarantine && options.only.is_empty());
+            let quarantined =
+                self.quarantine.get(&key).filter(|_| options.quarantine && options.only.is_empty());
             let left = |reason| Left { area: case.area.clone(), id: case.id.clone(), reason };
             if let Some(reason) = quarantined {
                 plan.left.push(left(format!("quarantine: {reason}")));

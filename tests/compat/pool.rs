@@ -80,7 +80,14 @@ fn judge(job: &Job<'_>, setup: &Setup) -> Outcome {
         Duty::Differ(Kind::Diverges) => (Status::Diverges, reason),
         Duty::Differ(Kind::Later) => (Status::Later, reason),
     };
-    Outcome { area: job.case.area.clone(), id, status, reason, differences, secs: since.elapsed().as_secs_f64() }
+    Outcome {
+        area: job.case.area.clone(),
+        id,
+        status,
+        reason,
+        differences,
+        secs: since.elapsed().as_secs_f64(),
+    }
 }
 
 const TIME_LIMIT: &str = "time limit";
@@ -92,10 +99,10 @@ fn run_case(case: &Case, setup: &Setup) -> (Status, String, Vec<Difference>) {
     };
     let ran = bench.run();
     let cleaned = bench.finish();
-    let differences = differences(std::mem::replace(
-        &mut bench.witness,
-        crate::witness::Witness::new(setup.rules),
-    ), &bench.names);
+    let differences = differences(
+        std::mem::replace(&mut bench.witness, crate::witness::Witness::new(setup.rules)),
+        &bench.names,
+    );
     match (ran, cleaned) {
         (Err(stop), _) => stopped(stop, differences),
         (Ok(()), Err(e)) => (Status::Failed, format!("cannot clean up: {e}"), Vec::new()),

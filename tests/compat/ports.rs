@@ -66,7 +66,8 @@ pub(crate) fn listening() -> BTreeSet<(&'static str, u16)> {
         let Ok(text) = std::fs::read_to_string(format!("/proc/net/{table}")) else { continue };
         for line in text.lines().skip(1) {
             let mut fields = line.split_ascii_whitespace().skip(1);
-            let (Some(local), Some(_remote), Some(state)) = (fields.next(), fields.next(), fields.next()) else {
+            let (Some(local), Some(_remote), Some(state)) = (fields.next(), fields.next(), fields.next())
+            else {
                 continue;
             };
             if kind == "tcp" && state != LISTEN {

@@ -81,6 +81,12 @@ impl Device {
         Ok(Some(slave))
     }
 
+    /// What to wait for, while the program has the device open and the far end reads.
+    pub(crate) fn waits(&self) -> Option<PollFd<'_>> {
+        let reads = self.opened && !self.paused;
+        self.master.as_ref().filter(|_| reads).map(|master| PollFd::new(master, PollFlags::IN))
+    }
+
     /// What happened since the last call.
     pub(crate) fn look(&mut self) -> io::Result<Vec<Sight>> {
         let Some(master) = self.master.as_ref().filter(|_| !self.paused) else { return Ok(Vec::new()) };

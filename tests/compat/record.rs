@@ -54,17 +54,14 @@ fn step_seen(bench: &Bench<'_>, step: &Step, notes: &[&(Instant, Note)]) -> Mapp
         Note::Seen(..) => None,
     });
     let Some(new) = new else { return out };
-    match (&step.action, new.as_str()) {
-        (Action::ReadFile { .. }, Some(text)) => {
-            out.remove("text");
-            out.remove("error");
-            let failed = text.len() > 2 && text.starts_with('E') && text.bytes().all(|b| b.is_ascii_uppercase());
-            out.insert(if failed { "error" } else { "text" }.into(), text.into());
-        }
-        _ => {
-            let value = serde_yaml::to_value(put_back(bench, new)).unwrap_or_default();
-            out.insert("result".into(), value);
-        }
+    if let (Action::ReadFile { .. }, Some(text)) = (&step.action, new.as_str()) {
+        let failed = text.len() > 2 && text.starts_with('E') && text.bytes().all(|b| b.is_ascii_uppercase());
+        out.remove("text");
+        out.remove("error");
+        out.insert(if failed { "error" } else { "text" }.into(), text.into());
+    } else {
+        let value = serde_yaml::to_value(put_back(bench, new)).unwrap_or_default();
+        out.insert("result".into(), value);
     }
     out
 }

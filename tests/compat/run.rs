@@ -64,7 +64,9 @@ impl<'a> Bench<'a> {
             Action::Start { args } => self.start(args, seen),
             Action::Wait { secs } => self.wait(*secs, seen),
             Action::Signal { signal, pidfile } => self.signal(signal, *pidfile),
-            Action::RewriteConfig { config } => Ok(std::fs::write(self.config_path(), self.names.fill(config))?),
+            Action::RewriteConfig { config } => {
+                Ok(std::fs::write(self.config_path(), self.names.fill(config))?)
+            }
             Action::RemoveConfig => Ok(std::fs::remove_file(self.config_path())?),
             Action::WriteToDaemonStdin { text } => {
                 Ok(self.daemon.as_mut().map_or(Ok(()), |d| d.write_stdin(text))?)
@@ -80,11 +82,20 @@ impl<'a> Bench<'a> {
                 let gap = segment.then(|| Duration::from_secs_f64(gap.unwrap_or(0.05)));
                 self.send(client, text, *oob, gap)
             }
-            Action::Close { client } => self.close(client),
+            Action::Close { client } => {
+                self.close(client);
+                Ok(())
+            }
             Action::Reset { client } => self.reset(client),
             Action::ShutdownWrite { client } => self.shutdown_write(client),
-            Action::Pause { client } => self.pause(client, true),
-            Action::Resume { client } => self.pause(client, false),
+            Action::Pause { client } => {
+                self.pause(client, true);
+                Ok(())
+            }
+            Action::Resume { client } => {
+                self.pause(client, false);
+                Ok(())
+            }
             Action::UdpSend { client, text } => self.udp_send(client, text),
             Action::TlsSession { dev, dev_text, text } => {
                 let got = self.tls_session(dev, dev_text, text)?;
@@ -251,14 +262,14 @@ impl<'a> Bench<'a> {
     /// compared.
     fn list_sockets(&mut self, step: &Step) -> Flow {
         let lists = self.case.steps().filter(|s| matches!(s.action, Action::ListSockets));
-        let mut ports: BTreeSet<&str> = lists.flat_map(result_lines).filter_map(|l| names_in(l).next()).collect();
+        let mut ports: BTreeSet<&str> =
+            lists.flat_map(result_lines).filter_map(|l| names_in(l).next()).collect();
         if self.names.get("PORT").is_some() {
             ports.insert("PORT");
         }
         let entry = |kind: &str, name: &str| format!("{kind} {{{name}}}");
-        let want: BTreeSet<_> = result_lines(step)
-            .filter_map(|l| Some(entry(l.get(..3)?, names_in(l).next()?)))
-            .collect();
+        let want: BTreeSet<_> =
+            result_lines(step).filter_map(|l| Some(entry(l.get(..3)?, names_in(l).next()?))).collect();
         let want = json!(want);
         let got = self.look_for(&want, |bench| {
             let open = ports::listening();

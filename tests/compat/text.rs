@@ -58,7 +58,9 @@ impl Names {
     pub(crate) fn unfill(&self, text: &str) -> String {
         let mut known: Vec<_> = self.values.iter().filter(|(_, value)| value.len() >= SHOWN_LEN).collect();
         known.sort_by_key(|(_, value)| std::cmp::Reverse(value.len()));
-        known.iter().fold(text.to_owned(), |text, (name, value)| text.replace(value.as_str(), &format!("{{{name}}}")))
+        known
+            .iter()
+            .fold(text.to_owned(), |text, (name, value)| text.replace(value.as_str(), &format!("{{{name}}}")))
     }
 
     /// The bytes of a text that is sent; what is not fixed becomes `?`.
@@ -125,7 +127,7 @@ impl Names {
                 b'\n' => out.push_str("\\n"),
                 b'\r' => out.push_str("\\r"),
                 b' '..=b'~' if !b"\\{}".contains(&first) => out.push(char::from(first)),
-                _ => out.push_str(&format!("\\x{first:02x}")),
+                _ => out.extend(["\\x", &format!("{first:02x}")]),
             }
             rest = tail;
         }
@@ -155,8 +157,7 @@ impl Names {
         let mut out = Vec::new();
         let mut rest = text;
         while let Some(c) = rest.chars().next() {
-            let (token, used) = self
-                .escape(rest)
+            let (token, used) = escape(rest)
                 .or_else(|| self.braced(rest))
                 .unwrap_or_else(|| (Token::Bytes(rest[..c.len_utf8()].into()), c.len_utf8()));
             rest = &rest[used..];
@@ -166,18 +167,6 @@ impl Names {
             }
         }
         out
-    }
-
-    /// `\n`, `\r` or `\xNN` at the start of `text`, and its length.
-    fn escape(&self, text: &str) -> Option<(Token, usize)> {
-        let tail = text.strip_prefix('\\')?;
-        let (byte, used) = match tail.as_bytes().first()? {
-            b'n' => (b'\n', 2),
-            b'r' => (b'\r', 2),
-            b'x' => (u8::from_str_radix(tail.get(1..3)?, 16).ok()?, 4),
-            _ => return None,
-        };
-        Some((Token::Bytes(vec![byte]), used))
     }
 
     /// `{NAME}` or `{FUNCTION:argument}` at the start of `text`, and its length.
@@ -208,9 +197,7 @@ impl Names {
             "NOW" => Token::OneOf(self.time(NOW)),
             "DIGITS" => Token::Run { least: 1, of: |b| b.is_ascii_digit() },
             "MORE" => Token::Any(None),
-            "VERSION" => {
-                Token::Run { least: 1, of: |b| b.is_ascii_alphanumeric() || b".+~_-".contains(&b) }
-            }
+            "VERSION" => Token::Run { least: 1, of: |b| b.is_ascii_alphanumeric() || b".+~_-".contains(&b) },
             // a value that never came to be, such as the source port of a client that got no connection
             _ => Token::Run { least: 0, of: |b| b != b'\r' && b != b'\n' },
         }
@@ -221,6 +208,18 @@ impl Names {
 const SHOWN_LEN: usize = 4;
 
 const NOW: &str = "%Y/%m/%d %H:%M:%S";
+
+/// `\n`, `\r` or `\xNN` at the start of `text`, and its length.
+fn escape(text: &str) -> Option<(Token, usize)> {
+    let tail = text.strip_prefix('\\')?;
+    let (byte, used) = match tail.as_bytes().first()? {
+        b'n' => (b'\n', 2),
+        b'r' => (b'\r', 2),
+        b'x' => (u8::from_str_radix(tail.get(1..3)?, 16).ok()?, 4),
+        _ => return None,
+    };
+    Some((Token::Bytes(vec![byte]), used))
+}
 
 /// Whether the tokens can stand for exactly `data`: the set of places reached after each token.
 fn covers(tokens: &[Token], data: &[u8]) -> bool {
@@ -266,8 +265,10 @@ fn split(text: &str) -> impl Iterator<Item = Part<'_>> {
             rest = &rest[name.len() + 2..];
             return Some(Part::Name(name));
         }
-        let end =
-            rest.match_indices('{').map(|(at, _)| at).find(|&at| at > 0 && leading_name(&rest[at..]).is_some());
+        let end = rest
+            .match_indices('{')
+            .map(|(at, _)| at)
+            .find(|&at| at > 0 && leading_name(&rest[at..]).is_some());
         let (plain, tail) = rest.split_at(end.unwrap_or(rest.len()));
         rest = tail;
         Some(Part::Plain(plain))
@@ -280,7 +281,8 @@ fn leading_name(text: &str) -> Option<&str> {
 }
 
 fn is_name(s: &str) -> bool {
-    s.starts_with(|c: char| c.is_ascii_uppercase()) && s.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    s.starts_with(|c: char| c.is_ascii_uppercase())
+        && s.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
 /// The names of all placeholders in a plain string, in order.

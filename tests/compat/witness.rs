@@ -89,7 +89,7 @@ impl Rules {
         }
     }
 
-    pub(crate) fn compares(&self, who: &str, what: &str) -> bool {
+    pub(crate) fn compares(self, who: &str, what: &str) -> bool {
         match who {
             "daemon-stderr" => self.strict_log,
             "daemon-stdout" => self.strict_log || self.compare_stdout,
@@ -97,7 +97,7 @@ impl Rules {
         }
     }
 
-    fn event(&self, what: &str, how: Option<&str>, detail: [Option<&str>; 2], status: Option<i64>) -> String {
+    fn event(self, what: &str, how: Option<&str>, detail: [Option<&str>; 2], status: Option<i64>) -> String {
         match what {
             "closed-by-server" if self.any_close => what.to_owned(),
             "closed-by-server" => format!("{what} {}", how.unwrap_or("?")),
@@ -163,7 +163,8 @@ impl Witness {
             return;
         }
         self.log.push((Instant::now(), Note::Seen(who.to_owned(), sight.clone())));
-        let event = self.rules.event(sight.what(), sight.how(), [sight.error(), sight.flags()], sight.status());
+        let event =
+            self.rules.event(sight.what(), sight.how(), [sight.error(), sight.flags()], sight.status());
         let end = self.endpoint(who);
         if let Sight::Data(bytes) = sight {
             end.had_bytes += bytes.len();
