@@ -44,12 +44,10 @@ impl Divergences {
 fn parse(text: &str) -> Result<BTreeMap<String, Divergence>, String> {
     let mut out = BTreeMap::new();
     for (number, line) in (1..).zip(text.lines()) {
-        let Some(row) = line.strip_prefix('|').and_then(|l| l.trim_end().strip_suffix('|')) else {
-            if line.trim_start().starts_with('|') {
-                return Err(format!("{number}: a row starts and ends with |"));
-            }
-            continue;
-        };
+        // four spaces make an example; less is still a row to Markdown, and so it is here
+        let indent = line.len() - line.trim_start_matches(' ').len();
+        let Some(row) = line.trim().strip_prefix('|').filter(|_| indent < 4) else { continue };
+        let row = row.strip_suffix('|').ok_or_else(|| format!("{number}: a row ends with |"))?;
         // a reason may hold a bar, written \| as Markdown wants it
         let row = row.replace("\\|", "\u{0}");
         let cells: Vec<_> = row.split('|').map(|c| c.trim().replace('\u{0}', "|")).collect();
