@@ -244,6 +244,9 @@ pub(crate) enum Action {
         #[serde(default)]
         pidfile: bool,
     },
+    /// A known verb with something missing: its case fails, and says so.
+    #[serde(skip)]
+    Unreadable(String),
     #[serde(other)]
     Unknown,
 }
@@ -319,7 +322,7 @@ impl TryFrom<Mapping> for Entry {
             name: source.get("do").and_then(Yaml::as_str).unwrap_or_default().to_owned(),
             result: serde_json::to_value(result).map_err(|e| e.to_string())?,
             settle: source.get("settle").and_then(Yaml::as_bool).unwrap_or(true),
-            action: serde_yaml::from_value(whole).map_err(of)?,
+            action: serde_yaml::from_value(whole).unwrap_or_else(|e| Action::Unreadable(of(e))),
             source,
         })))
     }

@@ -112,6 +112,7 @@ impl<'a> Bench<'a> {
                 self.occupied = None;
                 Ok(())
             }
+            Action::Unreadable(why) => Err(Stop::Broken(std::io::Error::other(why.clone()))),
             Action::Unknown => Err(Stop::Skip(format!("step '{}' cannot be replayed", step.name))),
             _ => self.act_on_device(step),
         }
