@@ -171,7 +171,7 @@ impl Daemon {
             std::thread::sleep(Duration::from_millis(2));
         }
         if let Some(group) = Pid::from_raw(self.pid().cast_signed()) {
-            // a session of its own: nothing else is in the group; the process is not reaped before
+            // what it left behind is in its group, which nothing else can have joined: it has its own session
             let _ = kill_process_group(group, Signal::KILL);
         }
         self.signal(Signal::KILL, true);
