@@ -33,9 +33,8 @@ pub(super) fn looks_legacy(line: &str) -> bool {
     }
     let fields = grammar::fields(line);
     let field = |range: &Option<Range<usize>>| range.clone().map(|r| &line[r]);
-    let state = field(&fields.state).is_some_and(|s| {
-        grammar::STATES.iter().any(|known| known.eq_ignore_ascii_case(s.trim()))
-    });
+    let state = field(&fields.state)
+        .is_some_and(|s| grammar::STATES.iter().any(|known| known.eq_ignore_ascii_case(s.trim())));
     state || fields.rest.is_some() && line.starts_with(|c: char| c.is_ascii_digit())
 }
 
@@ -89,7 +88,8 @@ impl Session {
         let (device, options) = {
             let definitions = &self.definitions;
             let is_word = |word: &str| {
-                meaning(word) != Meaning::Unknown || definitions.names(word)
+                meaning(word) != Meaning::Unknown
+                    || definitions.names(word)
                     || word.contains('=') && !word.contains(':')
             };
             let split = grammar::device(&line.text[rest.clone()], is_word);
@@ -149,14 +149,15 @@ impl Session {
                 self.say(Severity::Error, line.whole(), message, None, Some(name));
                 return None;
             }
-            if let Some((host, number)) = name.rsplit_once(':') {
-                if !name.contains(',') && number.parse::<u16>().is_ok() {
-                    let message = format!("'{name}' is no network port");
-                    let help = format!("write a comma between host and port: '{host},{number}'");
-                    let span = line.span(fields.port.clone());
-                    self.say(Severity::Error, span, message, Some(help), Some(name));
-                    return None;
-                }
+            if let Some((host, number)) = name.rsplit_once(':')
+                && !name.contains(',')
+                && number.parse::<u16>().is_ok()
+            {
+                let message = format!("'{name}' is no network port");
+                let help = format!("write a comma between host and port: '{host},{number}'");
+                let span = line.span(fields.port.clone());
+                self.say(Severity::Error, span, message, Some(help), Some(name));
+                return None;
             }
             return Some(state);
         }
@@ -173,12 +174,7 @@ impl Session {
         None
     }
 
-    fn timeout(
-        &mut self,
-        line: &Line,
-        range: Option<Range<usize>>,
-        name: &str,
-    ) -> Option<Spanned<String>> {
+    fn timeout(&mut self, line: &Line, range: Option<Range<usize>>, name: &str) -> Option<Spanned<String>> {
         let range = range?;
         let text = line.text[range.clone()].trim();
         if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
@@ -191,13 +187,7 @@ impl Session {
     }
 
     /// The begin of the connector string.
-    fn device_stem(
-        &mut self,
-        line: &Line,
-        range: Range<usize>,
-        path: &str,
-        name: &str,
-    ) -> Option<String> {
+    fn device_stem(&mut self, line: &Line, range: Range<usize>, path: &str, name: &str) -> Option<String> {
         if let Some(sol) = path.strip_prefix("sol.") {
             return Some(format!("ipmisol,{sol}"));
         }
@@ -237,10 +227,7 @@ impl Session {
     fn word(&mut self, line: &Line, word: &grammar::Word, draft: &mut Draft<'_>) {
         let text = word.text.as_str();
         let span = || line.span(word.at.clone());
-        let known = match self.definitions.numbered(text) {
-            true => Meaning::Unknown,
-            false => meaning(text),
-        };
+        let known = if self.definitions.numbered(text) { Meaning::Unknown } else { meaning(text) };
         match known {
             Meaning::Serial(serial) => draft.serial.push(serial),
             Meaning::Remctl(on) => draft.remctl = on,
@@ -330,8 +317,7 @@ impl Draft<'_> {
 }
 
 /// Options whose text is a template.
-const TEMPLATES: [&str; 6] =
-    ["banner", "openstr", "closestr", "trace-read", "trace-write", "trace-both"];
+const TEMPLATES: [&str; 6] = ["banner", "openstr", "closestr", "trace-read", "trace-write", "trace-both"];
 
 /// `\o` is the device as the line names it, before its DEVICE: line is looked up.
 fn with_alias(text: &str, alias: &str) -> String {

@@ -42,11 +42,8 @@ impl Draft {
 impl Session {
     /// Version 1: the anchor is the name.
     pub(super) fn connection_entry(&mut self, key: &Node, value: &Node, place: Place<'_>) {
-        let name = value
-            .anchor
-            .clone()
-            .map(|(value, span)| Spanned { value, span })
-            .or_else(|| name_key(value));
+        let name =
+            value.anchor.clone().map(|(value, span)| Spanned { value, span }).or_else(|| name_key(value));
         match name {
             Some(name) => {
                 self.connection(name, value, place);
@@ -88,6 +85,8 @@ impl Session {
     }
 
     fn connection(&mut self, name: Spanned<String>, body: &Node, place: Place<'_>) {
+        // a rotator may name a connection that does not run; that is not a second mistake
+        self.names.define(&name.value, name.value.clone());
         let mut draft = Draft::default();
         match &body.kind {
             Kind::Map(entries) => {
@@ -99,9 +98,11 @@ impl Session {
             _ => draft.error(
                 &body.span,
                 format!("{} where the keys of the connection are expected", body.describe()),
-                Some("write `accepter: …` and `connector: …` on lines of their own, with a blank \
+                Some(
+                    "write `accepter: …` and `connector: …` on lines of their own, with a blank \
                       after the colon"
-                    .to_owned()),
+                        .to_owned(),
+                ),
             ),
         }
         let enabled = match draft.enable.take() {
@@ -135,8 +136,6 @@ impl Session {
                 draft.problems.push((name.span.clone(), problem));
             }
         }
-        // a rotator may name a connection that does not run; that is not a second mistake
-        self.names.define(&name.value, name.value.clone());
         let broken = draft.problems.iter().any(|(_, problem)| !problem.warning);
         for (span, problem) in draft.problems {
             self.report(span, problem, Some(&name.value));

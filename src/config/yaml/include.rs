@@ -70,7 +70,8 @@ impl Session {
                         match path {
                             Ok(path) => found.push(path),
                             Err(error) => {
-                                let message = format!("cannot read {}: {}", error.path().display(), error.error());
+                                let message =
+                                    format!("cannot read {}: {}", error.path().display(), error.error());
                                 self.include_error(span, Severity::Error, message, None);
                             }
                         }

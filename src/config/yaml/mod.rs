@@ -89,11 +89,7 @@ impl Session {
         }
     }
 
-    fn documents(
-        &mut self,
-        builder: &mut Builder,
-        dir: Option<&Path>,
-    ) -> Result<(), SyntaxError> {
+    fn documents(&mut self, builder: &mut Builder, dir: Option<&Path>) -> Result<(), SyntaxError> {
         loop {
             let first = builder.next()?;
             match &first.event {
@@ -170,8 +166,7 @@ impl Session {
             self.diagnostics.push(Diagnostic {
                 severity: Severity::Warning,
                 span: Some(span.clone()),
-                message: "keys of version 1 and version 2 in one document; ser2net refuses this"
-                    .to_owned(),
+                message: "keys of version 1 and version 2 in one document; ser2net refuses this".to_owned(),
                 help: Some("keep to `connection: &name` or to `connections:`".to_owned()),
                 connection: None,
             });
@@ -204,12 +199,7 @@ impl Session {
     }
 
     /// A value with its substitutions made.
-    fn raw_value(
-        &mut self,
-        node: &Node,
-        place: Place<'_>,
-        problems: &mut Vec<(Span, Problem)>,
-    ) -> RawValue {
+    fn raw_value(&mut self, node: &Node, place: Place<'_>, problems: &mut Vec<(Span, Problem)>) -> RawValue {
         match &node.kind {
             Kind::Scalar { .. } | Kind::Alias(_) => RawValue::Scalar(self.text(node, place, problems)),
             Kind::List(items) => {
@@ -236,12 +226,7 @@ impl Session {
     }
 
     /// A scalar or alias as text; anything else is a problem.
-    fn text(
-        &mut self,
-        node: &Node,
-        place: Place<'_>,
-        problems: &mut Vec<(Span, Problem)>,
-    ) -> String {
+    fn text(&mut self, node: &Node, place: Place<'_>, problems: &mut Vec<(Span, Problem)>) -> String {
         let text = match &node.kind {
             Kind::Alias(name) => match self.names.get(name) {
                 Ok(text) => text,
