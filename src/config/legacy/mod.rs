@@ -26,6 +26,9 @@ pub(super) struct Session {
     banner_said: bool,
 }
 
+/// Mistakes for which a suggestion is looked for, and names that are looked at.
+const SUGGESTIONS: usize = 200;
+
 /// A line begins like one of this format.
 pub(super) fn looks_legacy(line: &str) -> bool {
     if grammar::keyword(line).is_some_and(|(word, _)| definitions::KEYWORDS.contains(&word)) {
@@ -287,8 +290,10 @@ impl Session {
             let help = Some(format!("add `BANNER:{text}:text` above, or remove the word"));
             return self.say(Severity::Warning, span, message, help, None);
         }
-        let defined: Vec<&str> = self.definitions.all_names().collect();
-        let help = Some(words::suggestion(text, &defined));
+        let help = (self.diagnostics.len() < SUGGESTIONS).then(|| {
+            let defined: Vec<&str> = self.definitions.all_names().take(SUGGESTIONS).collect();
+            words::suggestion(text, &defined)
+        });
         self.say(Severity::Error, span, format!("unknown option '{text}'"), help, Some(name));
     }
 }

@@ -135,6 +135,20 @@ fn ten_megabytes_are_read_in_reasonable_time() {
     assert!(start.elapsed() < std::time::Duration::from_secs(60), "{:?}", start.elapsed());
 }
 
+#[test]
+fn a_file_full_of_mistakes_is_bounded_work() {
+    let mut legacy = String::new();
+    let mut yaml = String::new();
+    for i in 0..40_000 {
+        let _ = write!(legacy, "BANNER:nam{i}:x\n{i}:raw:0:/dev/a:9600 nane{i}x\n");
+        let _ = write!(yaml, "define: &nam{i} x\ndefine: &y '*(nane{i}x)'\n");
+    }
+    let (_, found) = load(&Inputs { file: None, yaml: vec![yaml], legacy: vec![legacy] });
+    assert_eq!(found.len(), MAX_DIAGNOSTICS + 1);
+    assert_eq!(found[MAX_DIAGNOSTICS].message, "79000 more mistakes are not shown");
+    assert_eq!(found[MAX_DIAGNOSTICS].severity, Severity::Error);
+}
+
 const SEEDS: [&str; 3] = [
     "%YAML 1.1\n---\n# c\ndefine: &ban 'hello \\r\\n'\ndefault:\n  name: speed\n  value: 9600n81\n  class: \
      serialdev\nconnection: &con1\n  accepter: telnet(rfc2217),tcp,127.0.0.1,2000\n  timeout: 10\n  enable: on\n  \
