@@ -150,6 +150,7 @@ impl Broker {
             };
             match signal {
                 Signal::Reload => self.reload(signal).await,
+                Signal::User => info!("{signal}: nothing to do"),
                 Signal::Terminate | Signal::Interrupt => {
                     info!("{signal}: closing all clients and devices");
                     break;
