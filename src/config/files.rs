@@ -32,9 +32,8 @@ pub fn read(path: &Path, limit: usize) -> Result<String, FileProblem> {
     // a FIFO without a writer would hold the start up for ever
     let opened = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path);
     let file = opened.map_err(|error| cannot_open(path, &error))?;
-    let meta = file
-        .metadata()
-        .map_err(|error| FileProblem::new(format!("cannot read {shown}: {error}"), None))?;
+    let meta =
+        file.metadata().map_err(|error| FileProblem::new(format!("cannot read {shown}: {error}"), None))?;
     if meta.is_dir() {
         return Err(FileProblem::new(
             format!("{shown} is a directory"),

@@ -13,7 +13,7 @@ fn shape(text: &str, side: Side) -> String {
     };
     let mut parts: Vec<String> = stack.filters.iter().map(layer).collect();
     parts.push(stack.base.as_ref().map(layer).unwrap_or_default());
-    parts.push(stack.tail.map(|t| t.text).unwrap_or_else(|| "-".into()));
+    parts.push(stack.tail.map_or_else(|| "-".into(), |t| t.text));
     parts.join("|")
 }
 

@@ -79,6 +79,7 @@ pub fn load(inputs: &Inputs) -> (RawFile, Vec<Diagnostic>) {
     let silent = diagnostics.iter().all(|d| d.severity == Severity::Warning);
     if silent && file.connections.is_empty() {
         diagnostics.push(Diagnostic {
+            later: false,
             severity: Severity::Warning,
             span: None,
             message: "the configuration holds no connection".to_owned(),
@@ -90,7 +91,7 @@ pub fn load(inputs: &Inputs) -> (RawFile, Vec<Diagnostic>) {
 }
 
 fn fatal(message: String, help: Option<String>) -> Diagnostic {
-    Diagnostic { severity: Severity::Fatal, span: None, message, help, connection: None }
+    Diagnostic { severity: Severity::Fatal, span: None, message, help, connection: None, later: false }
 }
 
 /// The format of a text. The content decides; the name of the file is asked only when no line says
@@ -158,6 +159,7 @@ fn drop_duplicates(file: &mut RawFile, diagnostics: &mut Vec<Diagnostic>) {
             return true;
         };
         diagnostics.push(Diagnostic {
+            later: false,
             severity: Severity::Error,
             span: Some(name.span.clone()),
             message: format!("a second connection with the name '{}'; the first is at {first:?}", name.value),

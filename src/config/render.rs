@@ -55,9 +55,8 @@ fn one(out: &mut String, diagnostic: &Diagnostic, renderer: &Renderer) {
     out.push('\n');
     let level = if diagnostic.severity == Severity::Warning { Level::WARNING } else { Level::ERROR };
     if let Some((line, number, place)) = diagnostic.span.as_ref().and_then(marked_line) {
-        let snippet = Snippet::source(line)
-            .line_start(number)
-            .annotation(AnnotationKind::Primary.span(place));
+        let snippet =
+            Snippet::source(line).line_start(number).annotation(AnnotationKind::Primary.span(place));
         out.push_str(&renderer.render(&[Group::with_level(level).element(snippet)]));
         out.push('\n');
     }

@@ -4,8 +4,8 @@
 //! version does not act on, unless the connection is the same without it for its clients and its
 //! device (tracing, mDNS, LEDs …): those are left out with a warning.
 
-mod access;
 mod accepter;
+mod access;
 mod connection;
 mod connector;
 mod layers;
@@ -17,7 +17,7 @@ use super::error::{Diagnostic, Severity};
 use super::options;
 use super::raw::{RawFile, RawValue, Spanned};
 use ipnet::IpNet;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 
 /// What every connection starts from.
@@ -66,14 +66,10 @@ fn resolve_with(raw: &RawFile, services: String) -> (Config, Vec<Diagnostic>) {
         diagnostics.push(Diagnostic::new(Severity::Warning, later.span.clone(), message).later());
     }
     // A default in force for many connections says the same thing for each of them.
-    let mut seen = Vec::new();
+    let mut seen = HashSet::new();
     diagnostics.retain(|d| {
-        let from_default = raw.connections.iter().all(|c| Some(&c.name.span.source) != d.span.as_ref().map(|s| &s.source))
-            || raw.connections.first().is_some_and(|c| d.span.as_ref().is_some_and(|s| s.start < c.name.span.start));
-        let key = (d.span.clone(), d.message.clone());
-        let again = from_default && seen.contains(&key);
-        seen.push(key);
-        !again
+        let place = d.span.as_ref().map(|s| (s.source.name.clone(), s.start));
+        d.severity != Severity::Warning || seen.insert((place, d.message.clone()))
     });
     (config, diagnostics)
 }
@@ -123,3 +119,7 @@ fn scalar(value: Option<&Spanned<RawValue>>) -> Result<Option<&str>, ()> {
 #[cfg(test)]
 #[path = "resolve/tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "resolve/tests_files.rs"]
+mod tests_files;

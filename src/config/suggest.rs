@@ -12,9 +12,7 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     candidates
         .into_iter()
         .map(|candidate| (distance(&word, &candidate.to_lowercase()), candidate))
-        .filter(|(d, candidate)| {
-            *d <= (candidate.chars().count().max(word.chars().count()) / 3).max(1)
-        })
+        .filter(|(d, candidate)| *d <= (candidate.chars().count().max(word.chars().count()) / 3).max(1))
         .min_by_key(|(d, _)| *d)
         .map(|(_, candidate)| candidate)
 }

@@ -100,7 +100,7 @@ fn one(escape: u8, context: &Context<'_>, out: &mut Vec<u8>) {
         b'e' => write!(out, "{}", t.epoch),
         b'U' => write!(out, "{:06}", t.micros),
         b'H' => write!(out, "{:02}", t.hour),
-        b'h' => write!(out, "{:02}", if t.hour % 12 == 0 { 12 } else { t.hour % 12 }),
+        b'h' => write!(out, "{:02}", if t.hour.is_multiple_of(12) { 12 } else { t.hour % 12 }),
         b'i' => write!(out, "{:02}", t.minute),
         b'S' => write!(out, "{:02}", t.second),
         b'q' => out.write_all(if afternoon { b"pm" } else { b"am" }),

@@ -8,8 +8,18 @@ use std::collections::HashMap;
 
 /// Words that begin a definition.
 pub(super) const KEYWORDS: [&str; 12] = [
-    "BANNER", "SIGNATURE", "OPENSTR", "CLOSESTR", "CLOSEON", "TRACEFILE", "RS485CONF", "LED",
-    "DEVICE", "DEFAULT", "ROTATOR", "CONTROLPORT",
+    "BANNER",
+    "SIGNATURE",
+    "OPENSTR",
+    "CLOSESTR",
+    "CLOSEON",
+    "TRACEFILE",
+    "RS485CONF",
+    "LED",
+    "DEVICE",
+    "DEFAULT",
+    "ROTATOR",
+    "CONTROLPORT",
 ];
 
 /// Kinds of named texts.
@@ -56,8 +66,7 @@ impl Kind {
 }
 
 /// Kinds whose name alone is an option, in the order in which they are looked up.
-const STRINGS: [Kind; 5] =
-    [Kind::Banner, Kind::Signature, Kind::OpenStr, Kind::CloseStr, Kind::CloseOn];
+const STRINGS: [Kind; 5] = [Kind::Banner, Kind::Signature, Kind::OpenStr, Kind::CloseStr, Kind::CloseOn];
 
 /// What definition lines have set so far.
 #[derive(Default)]
@@ -82,9 +91,9 @@ impl Definitions {
 
     /// The text that a word names, of the first kind that has it.
     pub(super) fn string(&self, word: &str) -> Option<(Kind, String)> {
-        STRINGS.iter().find_map(|kind| {
-            self.texts.get(&(*kind, word.to_owned())).map(|text| (*kind, text.clone()))
-        })
+        STRINGS
+            .iter()
+            .find_map(|kind| self.texts.get(&(*kind, word.to_owned())).map(|text| (*kind, text.clone())))
     }
 
     pub(super) fn text(&self, kind: Kind, name: &str) -> Option<&str> {
@@ -96,10 +105,7 @@ impl Definitions {
     }
 
     pub(super) fn all_names(&self) -> impl Iterator<Item = &str> {
-        self.texts
-            .keys()
-            .filter(|(kind, _)| STRINGS.contains(kind))
-            .map(|(_, name)| name.as_str())
+        self.texts.keys().filter(|(kind, _)| STRINGS.contains(kind)).map(|(_, name)| name.as_str())
     }
 
     pub(super) fn device(&self, name: &str) -> Option<&str> {
@@ -178,7 +184,13 @@ impl Session {
         let name = name.trim();
         if name.is_empty() {
             let help = Some("write for instance `DEFAULT:speed:9600`".to_owned());
-            return self.say(Severity::Error, line.whole(), "a default without a name".to_owned(), help, None);
+            return self.say(
+                Severity::Error,
+                line.whole(),
+                "a default without a name".to_owned(),
+                help,
+                None,
+            );
         }
         match name {
             "remctl" => {
@@ -195,10 +207,8 @@ impl Session {
         let full = format!("{class}:{}", name.replace("telnet_brk_on_sync", "telnet-brk-on-sync"));
         self.definitions.defaults.retain(|default| default.name.value != full);
         self.definitions.defaults.push(RawOption {
-            value: value.map(|value| Spanned {
-                value: RawValue::Scalar(value.to_owned()),
-                span: span.clone(),
-            }),
+            value: value
+                .map(|value| Spanned { value: RawValue::Scalar(value.to_owned()), span: span.clone() }),
             name: Spanned { value: full, span },
         });
     }

@@ -54,11 +54,9 @@ fn state(input: &str) -> IResult<&str, &str> {
 }
 
 fn port_end(line: &str) -> usize {
-    let before: IResult<&str, &str> = recognize(many0_count(preceded(
-        nom::combinator::not(preceded(char(':'), state)),
-        take(1usize),
-    )))
-    .parse(line);
+    let before: IResult<&str, &str> =
+        recognize(many0_count(preceded(nom::combinator::not(preceded(char(':'), state)), take(1usize))))
+            .parse(line);
     match before {
         Ok((rest, port)) if !rest.is_empty() => port.len(),
         _ => {
@@ -157,8 +155,7 @@ pub(super) fn words(text: &str, offset: usize) -> (Vec<Word>, Option<usize>) {
             return (found, Some(offset + start));
         }
         let parsed: IResult<&str, &str> =
-            recognize(many1_count(alt((quoted('\''), quoted('"'), escaped, plain, stray))))
-                .parse(input);
+            recognize(many1_count(alt((quoted('\''), quoted('"'), escaped, plain, stray)))).parse(input);
         let Ok((rest, raw)) = parsed else { return (found, None) };
         input = rest;
         let end = start + raw.len();
@@ -166,9 +163,7 @@ pub(super) fn words(text: &str, offset: usize) -> (Vec<Word>, Option<usize>) {
     }
 }
 
-fn quoted<'a>(
-    quote: char,
-) -> impl Parser<&'a str, Output = &'a str, Error = nom::error::Error<&'a str>> {
+fn quoted<'a>(quote: char) -> impl Parser<&'a str, Output = &'a str, Error = nom::error::Error<&'a str>> {
     recognize(delimited(char(quote), take_till(move |c| c == quote), char(quote)))
 }
 
@@ -190,10 +185,7 @@ fn unquote(raw: &str) -> String {
     let part = alt((
         delimited(char('\''), take_till(|c| c == '\''), char('\'')),
         delimited(char('"'), take_till(|c| c == '"'), char('"')),
-        preceded(
-            char('\\'),
-            verify(take(1usize), |c: &str| matches!(c, "'" | "\"" | " " | "\t")),
-        ),
+        preceded(char('\\'), verify(take(1usize), |c: &str| matches!(c, "'" | "\"" | " " | "\t"))),
         escaped,
         plain,
         take(1usize),
@@ -224,8 +216,10 @@ mod tests {
     }
 
     fn split(text: &str) -> (&str, Option<&str>) {
-        let is_word = |w: &str| w.starts_with(|c: char| c.is_ascii_digit()) && !w.contains(':')
-            && !w.contains('.') || w == "LOCAL";
+        let is_word = |w: &str| {
+            w.starts_with(|c: char| c.is_ascii_digit()) && !w.contains(':') && !w.contains('.')
+                || w == "LOCAL"
+        };
         let d = device(text, is_word);
         (&text[d.device], d.options.map(|o| &text[o]))
     }

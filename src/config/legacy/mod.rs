@@ -33,9 +33,8 @@ pub(super) fn looks_legacy(line: &str) -> bool {
     }
     let fields = grammar::fields(line);
     let field = |range: &Option<Range<usize>>| range.clone().map(|r| &line[r]);
-    let state = field(&fields.state).is_some_and(|s| {
-        grammar::STATES.iter().any(|known| known.eq_ignore_ascii_case(s.trim()))
-    });
+    let state = field(&fields.state)
+        .is_some_and(|s| grammar::STATES.iter().any(|known| known.eq_ignore_ascii_case(s.trim())));
     state || fields.rest.is_some() && line.starts_with(|c: char| c.is_ascii_digit())
 }
 
@@ -61,6 +60,7 @@ impl Session {
         connection: Option<&str>,
     ) {
         self.diagnostics.push(Diagnostic {
+            later: false,
             severity,
             span: Some(span),
             message,
@@ -89,7 +89,8 @@ impl Session {
         let (device, options) = {
             let definitions = &self.definitions;
             let is_word = |word: &str| {
-                meaning(word) != Meaning::Unknown || definitions.names(word)
+                meaning(word) != Meaning::Unknown
+                    || definitions.names(word)
                     || word.contains('=') && !word.contains(':')
             };
             let split = grammar::device(&line.text[rest.clone()], is_word);
@@ -173,12 +174,7 @@ impl Session {
         None
     }
 
-    fn timeout(
-        &mut self,
-        line: &Line,
-        range: Option<Range<usize>>,
-        name: &str,
-    ) -> Option<Spanned<String>> {
+    fn timeout(&mut self, line: &Line, range: Option<Range<usize>>, name: &str) -> Option<Spanned<String>> {
         let range = range?;
         let text = line.text[range.clone()].trim();
         if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
@@ -191,13 +187,7 @@ impl Session {
     }
 
     /// The begin of the connector string.
-    fn device_stem(
-        &mut self,
-        line: &Line,
-        range: Range<usize>,
-        path: &str,
-        name: &str,
-    ) -> Option<String> {
+    fn device_stem(&mut self, line: &Line, range: Range<usize>, path: &str, name: &str) -> Option<String> {
         if let Some(sol) = path.strip_prefix("sol.") {
             return Some(format!("ipmisol,{sol}"));
         }
@@ -330,8 +320,7 @@ impl Draft<'_> {
 }
 
 /// Options whose text is a template.
-const TEMPLATES: [&str; 6] =
-    ["banner", "openstr", "closestr", "trace-read", "trace-write", "trace-both"];
+const TEMPLATES: [&str; 6] = ["banner", "openstr", "closestr", "trace-read", "trace-write", "trace-both"];
 
 /// `\o` is the device as the line names it, before its DEVICE: line is looked up.
 fn with_alias(text: &str, alias: &str) -> String {

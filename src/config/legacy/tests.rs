@@ -41,7 +41,10 @@ fn connector_strings_are_those_that_ser2net_4_makes() {
     let connector = |options: &str| one(&format!("1:raw:0:/dev/L:{options}")).1;
     assert_eq!(connector("9600 LOCAL"), "/dev/L,9600,LOCAL");
     assert_eq!(connector(""), "/dev/L");
-    assert_eq!(connector("-remctl LOCAL EVEN 9600 8DATABITS 1STOPBIT"), "/dev/L,LOCAL,EVEN,9600,8DATABITS,1STOPBIT");
+    assert_eq!(
+        connector("-remctl LOCAL EVEN 9600 8DATABITS 1STOPBIT"),
+        "/dev/L,LOCAL,EVEN,9600,8DATABITS,1STOPBIT"
+    );
     assert_eq!(
         connector("9600 -RTSCTS -XONXOFF RTSCTS XONXOFF"),
         "/dev/L,9600,rtscts=false,xonxoff=false,RTSCTS,XONXOFF"
@@ -110,7 +113,8 @@ fn a_device_name_stands_for_its_path_but_not_in_o() {
 
 #[test]
 fn commas_separate_as_in_2_x_but_not_in_texts() {
-    let (_, connector, options) = one("BANNER:b:x\n1:raw:0:/d:9600,LOCAL,b,kickolduser\tremaddr=1.2.3.4,0;!5.6.7.8,0");
+    let (_, connector, options) =
+        one("BANNER:b:x\n1:raw:0:/d:9600,LOCAL,b,kickolduser\tremaddr=1.2.3.4,0;!5.6.7.8,0");
     assert_eq!(connector, "/d,9600,LOCAL");
     assert_eq!(options, ["banner=x", "kickolduser=true", "remaddr=1.2.3.4,0;!5.6.7.8,0"]);
     assert_eq!(one("1:raw:0:/d:9600,remaddr=1.2.3.4,0").2, ["remaddr=1.2.3.4,0"]);

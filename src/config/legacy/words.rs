@@ -29,8 +29,7 @@ const SERIAL: [(&str, &str, Option<&str>); 10] = [
 ];
 
 /// Device words that begin with a digit.
-const COUNTED: [&str; 6] =
-    ["5DATABITS", "6DATABITS", "7DATABITS", "8DATABITS", "1STOPBIT", "2STOPBITS"];
+const COUNTED: [&str; 6] = ["5DATABITS", "6DATABITS", "7DATABITS", "8DATABITS", "1STOPBIT", "2STOPBITS"];
 
 /// Words that switch something: legacy spellings and the option. `-word` is off, `word=value` sets.
 const SWITCHES: [(&str, &str); 24] = [
@@ -116,11 +115,7 @@ fn find(table: &[(&'static str, &'static str)], word: &str) -> Option<&'static s
 
 /// A word names an option of connections, in YAML files or on legacy lines.
 pub(crate) fn is_option_name(word: &str) -> bool {
-    SWITCHES
-        .iter()
-        .chain(&NUMBERS)
-        .chain(&TEXTS)
-        .any(|(legacy, option)| *legacy == word || *option == word)
+    SWITCHES.iter().chain(&NUMBERS).chain(&TEXTS).any(|(legacy, option)| *legacy == word || *option == word)
 }
 
 /// What a word means by itself.
@@ -155,8 +150,7 @@ pub(super) fn meaning(word: &str) -> Meaning {
     if EMPTY.contains(&word) {
         return find(&TEXTS, word).map_or(Meaning::Unknown, |o| Meaning::Option(o, String::new()));
     }
-    find(&SWITCHES, word)
-        .map_or(Meaning::Unknown, |option| Meaning::Option(option, "true".to_owned()))
+    find(&SWITCHES, word).map_or(Meaning::Unknown, |option| Meaning::Option(option, "true".to_owned()))
 }
 
 /// `9600`, `9600n81`, `8DATABITS` …

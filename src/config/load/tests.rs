@@ -184,7 +184,12 @@ fn spans_are_sound(file: &RawFile, found: &[Diagnostic]) {
         }
     }
     for span in spans {
-        assert!(span.source.text.get(span.start..span.end).is_some(), "{span:?} {}..{}", span.start, span.end);
+        assert!(
+            span.source.text.get(span.start..span.end).is_some(),
+            "{span:?} {}..{}",
+            span.start,
+            span.end
+        );
     }
 }
 

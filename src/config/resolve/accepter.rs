@@ -6,7 +6,7 @@ use crate::config::address::{self, Address};
 use crate::config::gensio::{self, FILTERS, Layer, Problem, Side, Stack, Word};
 use crate::config::options::{self, Place, Value};
 use crate::config::raw::Spanned;
-use crate::config::{Accepter, Family, TcpListen, TelnetOptions, TlsOptions};
+use crate::config::{Accepter, TcpListen, TelnetOptions, TlsOptions};
 use std::path::PathBuf;
 
 /// Resolves an accepter string. `None`, with a report, when it cannot be run.
@@ -43,11 +43,13 @@ fn filters(
         let span = sub_span(text, &layer.name.place);
         match layer.name.text.as_str() {
             "telnet" if telnet.is_some() => report.blocked(span, "telnet twice in one accepter", None),
-            "telnet" if tls.is_some() => report.blocked(
-                span,
-                "telnet below ssl",
-                Some("put telnet first: telnet,ssl,tcp,2000".into()),
-            ),
+            "telnet" if tls.is_some() => {
+                report.blocked(
+                    span,
+                    "telnet below ssl",
+                    Some("put telnet first: telnet,ssl,tcp,2000".into()),
+                );
+            }
             "telnet" => telnet = Some(telnet_options(layer, text, defaults, report)),
             "ssl" if tls.is_some() => report.blocked(span, "ssl twice in one accepter", None),
             "ssl" => tls = Some(tls_options(layer, text, defaults, report)),
@@ -81,7 +83,12 @@ fn telnet_options(
     telnet
 }
 
-fn tls_options(layer: &Layer, text: &Spanned<String>, defaults: &[Default], report: &mut Report) -> TlsOptions {
+fn tls_options(
+    layer: &Layer,
+    text: &Spanned<String>,
+    defaults: &[Default],
+    report: &mut Report,
+) -> TlsOptions {
     let place = Place::Layer("ssl");
     let path = |name| options::find(place, name).and_then(|row| row.default).map(PathBuf::from);
     let (mut key, mut cert, mut ca) = (None, None, None);
@@ -106,8 +113,14 @@ fn tls_options(layer: &Layer, text: &Spanned<String>, defaults: &[Default], repo
         (Some(auth), None, _) => report.blocked(
             auth.span.clone(),
             "clientauth with the key directories of users",
-            Some("name the authorities that sign client certificates: ssl(clientauth,CA=/path/ca.pem)".into()),
+            Some(
+                "name the authorities that sign client certificates: ssl(clientauth,CA=/path/ca.pem)".into(),
+            ),
         ),
+        // A certificate that an authority signed is enough here; ser2net also looks for its user.
+        (Some(auth), Some(_), None) => {
+            report.ignored(auth.span.clone(), "looking the user of a client certificate up in authdir");
+        }
         _ => {}
     }
     // gensio(5): without cert, the certificate is expected in the file of the key.
@@ -163,7 +176,11 @@ fn base(
     let first = list.next()?;
     if let Some(second) = list.next() {
         let span = sub_span(text, &second.port.place);
-        report.blocked(span, "more than one address in an accepter", Some("write one connection for each".into()));
+        report.blocked(
+            span,
+            "more than one address in an accepter",
+            Some("write one connection for each".into()),
+        );
     }
     if let Some(protocol) = first.protocol.as_ref().filter(|p| p.text != "tcp") {
         report.blocked(sub_span(text, &protocol.place), &format!("accepter type {}", protocol.text), None);
@@ -208,11 +225,23 @@ fn remarks(address: &Address, has_type: bool, text: &Spanned<String>, report: &m
             None,
         );
     }
-    if let (false, Some(host)) = (has_type, &address.host)
-        && address.family == Family::Any
-        && let Some(name) = near_type(&host.text)
-    {
-        let help = format!("if the type {name} is meant, write {name},{}", address.port.text);
-        report.warning(sub_span(text, &host.place), format!("'{}' is taken as a host", host.text), Some(help));
+    let Some(host) = address.host.as_ref().filter(|_| !has_type && address.protocol.is_none()) else {
+        return;
+    };
+    let name = host.text.as_str();
+    if name == "localhost" || name.contains(['.', ':']) {
+        return;
+    }
+    let span = sub_span(text, &host.place);
+    match near_type(name) {
+        Some(near) if near.eq_ignore_ascii_case(name) => {
+            let help = Some(format!("write {near}, in lower case"));
+            report.error(span, format!("unknown accepter type '{name}'"), help);
+        }
+        near => {
+            let near = near.unwrap_or("tcp");
+            let help = Some(format!("write {near},{} if the type {near} is meant", address.port.text));
+            report.warning(span, format!("'{name}' is no accepter type and is taken as a host"), help);
+        }
     }
 }

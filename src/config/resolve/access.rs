@@ -115,7 +115,8 @@ fn collect(value: &RawValue, list: &mut Vec<IpNet>) -> Result<(), String> {
         RawValue::Scalar(text) => {
             for word in text.split([',', ' ', '\t', '\n', ';']).filter(|w| !w.is_empty()) {
                 let (ip, mask) = word.split_once('/').map_or((word, None), |(ip, mask)| (ip, Some(mask)));
-                let ip = ip.parse::<IpAddr>().map_err(|_| format!("'{word}' is not an address or a network"))?;
+                let ip =
+                    ip.parse::<IpAddr>().map_err(|_| format!("'{word}' is not an address or a network"))?;
                 list.push(network(ip, mask)?);
             }
             Ok(())
@@ -133,7 +134,8 @@ pub(super) fn metrics(value: &RawValue) -> Result<SocketAddr, String> {
             if let Ok(port) = text.parse::<u16>() {
                 return Ok(SocketAddr::from(([127, 0, 0, 1], port)));
             }
-            let text = text.strip_prefix("localhost:").map_or_else(|| text.clone(), |p| format!("127.0.0.1:{p}"));
+            let text =
+                text.strip_prefix("localhost:").map_or_else(|| text.clone(), |p| format!("127.0.0.1:{p}"));
             text.parse().map_err(|_| format!("'{text}' is not an address and a port"))
         }
         RawValue::Map(entries) => match entries.as_slice() {
@@ -171,8 +173,20 @@ mod tests {
             assert_eq!(rules(text), Some(expected.into_iter().map(String::from).collect()), "{text}");
         }
         assert!(rules("localhost,0").is_some_and(|l| l.contains(&"127.0.0.1/32 None".to_owned())));
-        for text in ["", ";", "127.0.0.1", "0", "*,0", "127.0.0.1,abc", "not a host!!,0", "10.0.0.0/33,0",
-            "10.0.0.0/x,0", "ipv6,localhost.invalid,0", "10.0.0.0/8", "!127.0.0.1,0"] {
+        for text in [
+            "",
+            ";",
+            "127.0.0.1",
+            "0",
+            "*,0",
+            "127.0.0.1,abc",
+            "not a host!!,0",
+            "10.0.0.0/33,0",
+            "10.0.0.0/x,0",
+            "ipv6,localhost.invalid,0",
+            "10.0.0.0/8",
+            "!127.0.0.1,0",
+        ] {
             assert_eq!(rules(text), None, "{text}");
         }
     }

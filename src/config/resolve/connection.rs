@@ -17,7 +17,7 @@ pub(super) fn resolve(raw: &RawConnection, common: &Common) -> (Option<Connectio
     if name.value.is_empty() {
         report.error(name.span.clone(), "the connection has no name", None);
     }
-    let mut options = defaults_of_table();
+    let mut options = Options::default();
     options.allow.clone_from(&common.allow);
     let mut layer_defaults = Vec::new();
     let mut remaddr_is_default = true;
@@ -34,6 +34,14 @@ pub(super) fn resolve(raw: &RawConnection, common: &Common) -> (Option<Connectio
     let timeout = timeout(raw.timeout.as_ref(), &mut report);
     let accepter = accepter::resolve(&raw.accepter, &layer_defaults, &common.services, &mut report);
     let connector = connector::resolve(&raw.connector, &layer_defaults, &common.services, &mut report);
+    let checks_clients = accepter.as_ref().and_then(|a| a.tls.as_ref()).is_some_and(|tls| tls.client_auth);
+    for option in raw.options.iter().filter(|_| checks_clients) {
+        // Without these, more users would be let in than were meant.
+        let name = option.name.value.to_ascii_lowercase();
+        if matches!(name.as_str(), "authdir" | "pamauth" | "allowed-users") {
+            report.blocked(option.name.span.clone(), &format!("{name} together with clientauth"), None);
+        }
+    }
     let (failed, diagnostics) = report.finish();
     let connection = match (failed, accepter, connector) {
         (false, Some(accepter), Some(connector)) => Some(Connection {
@@ -56,37 +64,40 @@ fn is_default(option: &RawOption, raw: &RawConnection) -> bool {
 }
 
 /// The options as they are when nothing is written.
-fn defaults_of_table() -> Options {
-    let mut options = Options {
-        kickolduser: false,
-        max_connections: 1,
-        banner: None,
-        openstr: None,
-        closestr: None,
-        closeon: None,
-        sendon: None,
-        signature: None,
-        telnet_brk_on_sync: false,
-        chardelay: true,
-        chardelay_scale: 0,
-        chardelay_min: 0,
-        chardelay_max: 0,
-        dev_to_net_bufsize: 1,
-        net_to_dev_bufsize: 1,
-        no_con_to_acc: false,
-        no_acc_to_con: false,
-        remaddr: Vec::new(),
-        allow: None,
-        accepter_retry: Duration::ZERO,
-        connector_retry: Duration::ZERO,
-        refusal_text: true,
-    };
-    for row in options::rows(Place::Connection) {
-        if let Some(read) = row.default.and_then(|text| row.read(Some(text)).ok()) {
-            set(&mut options, row, read.value);
+impl std::default::Default for Options {
+    /// The defaults of the options table.
+    fn default() -> Self {
+        let mut options = Options {
+            kickolduser: false,
+            max_connections: 1,
+            banner: None,
+            openstr: None,
+            closestr: None,
+            closeon: None,
+            sendon: None,
+            signature: None,
+            telnet_brk_on_sync: false,
+            chardelay: true,
+            chardelay_scale: 0,
+            chardelay_min: 0,
+            chardelay_max: 0,
+            dev_to_net_bufsize: 1,
+            net_to_dev_bufsize: 1,
+            no_con_to_acc: false,
+            no_acc_to_con: false,
+            remaddr: Vec::new(),
+            allow: None,
+            accepter_retry: Duration::ZERO,
+            connector_retry: Duration::ZERO,
+            refusal_text: true,
+        };
+        for row in options::rows(Place::Connection) {
+            if let Some(read) = row.default.and_then(|text| row.read(Some(text)).ok()) {
+                set(&mut options, row, read.value);
+            }
         }
+        options
     }
-    options
 }
 
 /// A value that a `default:` section set. `name` may carry its class in front: `serialdev:speed`.
@@ -98,7 +109,8 @@ fn default(
     report: &mut Report,
 ) {
     let written = option.name.value.as_str();
-    let (class, name) = written.split_once(':').map_or((None, written), |(c, n)| (Some(c), n));
+    let (class, name) =
+        written.split_once(':').map_or((None, written), |(c, n)| (Some(c).filter(|c| !c.is_empty()), n));
     let span = option.name.span.clone();
     let Some(row) = options::find_default(class, name) else {
         report.warning(span, format!("'{written}' has no default that could be set"), None);

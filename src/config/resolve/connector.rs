@@ -56,7 +56,9 @@ fn is_serial(stack: &Stack, text: &Spanned<String>, services: &str, report: &mut
             Some(false)
         }
         (None, Some(tail)) if tail.text.starts_with('/') => Some(true),
-        (None, Some(tail)) if address::parse_list(&tail.text, 0, services).is_ok() && !is_word(&tail.text) => {
+        (None, Some(tail))
+            if address::parse_list(&tail.text, 0, services).is_ok() && !is_word(&tail.text) =>
+        {
             report.blocked(sub_span(text, &tail.place), "a network address as connector", None);
             Some(false)
         }
@@ -130,7 +132,11 @@ fn open_option(device: &mut DeviceConfig, setting: &Setting, report: &mut Report
         ("uucplock", Value::Bool(on)) => device.uucp_lock = *on,
         ("drain_time", Value::Int(time)) => device.drain_ms = time.map(|t| t.saturating_mul(10)),
         ("custspeed", Value::Bool(false)) if !setting.is_default => {
-            report.warning(setting.span.clone(), "speeds other than the classic ones are always allowed", None);
+            report.warning(
+                setting.span.clone(),
+                "speeds other than the classic ones are always allowed",
+                None,
+            );
         }
         _ => {}
     }
@@ -141,7 +147,11 @@ fn path_remarks(path: &str, span: crate::config::error::Span, report: &mut Repor
     if path.is_empty() {
         report.warning(span, "no device is given; clients will be refused", None);
     } else if path.contains(['"', '\'']) {
-        report.warning(span, "quotes are part of the device name", Some("write the name without quotes".into()));
+        report.warning(
+            span,
+            "quotes are part of the device name",
+            Some("write the name without quotes".into()),
+        );
     } else if path.contains(char::is_whitespace) {
         let help = Some("write a comma between the device and its settings".into());
         report.warning(span, format!("blanks are part of the device name '{path}'"), help);

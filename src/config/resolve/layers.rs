@@ -42,7 +42,8 @@ pub(super) fn settings(
 ) -> Vec<Setting> {
     let mut list = Vec::new();
     let of_place = |d: &&Default| d.row.place == place;
-    let (classed, plain): (Vec<&Default>, Vec<&Default>) = defaults.iter().filter(of_place).partition(|d| d.classed);
+    let (classed, plain): (Vec<&Default>, Vec<&Default>) =
+        defaults.iter().filter(of_place).partition(|d| d.classed);
     for default in plain.into_iter().chain(classed) {
         let (row, span) = (default.row, default.span.clone());
         match row.read(Some(&default.text)) {
@@ -103,9 +104,10 @@ fn unknown(place: Place, word: &Word, span: Span, report: &mut Report) {
     let name = word.key();
     let other_place = |other: Place| options::find(other, name).is_some();
     let (of, help) = match place {
-        Place::Layer("serialdev") if other_place(Place::Serial) => {
-            (" of serialdev".to_owned(), Some(format!("write it behind the device: serialdev,/dev/...,{}", word.text)))
-        }
+        Place::Layer("serialdev") if other_place(Place::Serial) => (
+            " of serialdev".to_owned(),
+            Some(format!("write it behind the device: serialdev,/dev/...,{}", word.text)),
+        ),
         Place::Layer(layer) => (format!(" of {layer}"), suggestion(place, name)),
         _ if other_place(Place::Layer("serialdev")) => (
             " behind the device".to_owned(),

@@ -98,7 +98,7 @@ fn spelled_out(word: &Word) -> Word {
 fn is_short_mode(text: &str) -> bool {
     text.as_bytes().first().is_some_and(u8::is_ascii_digit)
         && text.bytes().skip(2).all(|b| b.is_ascii_digit())
-        && text.bytes().nth(1).is_none_or(|b| b"neomsNEOMS".contains(&b))
+        && text.as_bytes().get(1).is_none_or(|b| b"neomsNEOMS".contains(b))
 }
 
 /// Reads `speed[parity[bits[stop]]]`; what is left out stays as in `line`. The flag says that the
@@ -180,11 +180,29 @@ mod tests {
             ("12345S51", "12345S51"),
             ("2147483647m62", "2147483647M62"),
         ] {
-            assert_eq!(mode_of(text, base).map(|(l, w)| (l.to_string(), w)), Ok((expected.into(), false)), "{text}");
+            assert_eq!(
+                mode_of(text, base).map(|(l, w)| (l.to_string(), w)),
+                Ok((expected.into(), false)),
+                "{text}"
+            );
         }
         assert_eq!(mode_of("99999999999n81", base).map(|(l, w)| (l.baud, w)), Ok((1_215_752_191, true)));
-        for text in ["", "n81", "1n81", "0n81", "9600n91", "9600n85", "9600x81", "9600n811", "134.5n81", "9600n4",
-            "2147483648", "18446744073709551616", "9600:local", "9600é"] {
+        for text in [
+            "",
+            "n81",
+            "1n81",
+            "0n81",
+            "9600n91",
+            "9600n85",
+            "9600x81",
+            "9600n811",
+            "134.5n81",
+            "9600n4",
+            "2147483648",
+            "18446744073709551616",
+            "9600:local",
+            "9600é",
+        ] {
             assert!(mode_of(text, base).is_err(), "{text}");
         }
     }

@@ -42,16 +42,14 @@ impl Draft {
 impl Session {
     /// Version 1: the anchor is the name.
     pub(super) fn connection_entry(&mut self, key: &Node, value: &Node, place: Place<'_>) {
-        let name = value
-            .anchor
-            .clone()
-            .map(|(value, span)| Spanned { value, span })
-            .or_else(|| name_key(value));
+        let name =
+            value.anchor.clone().map(|(value, span)| Spanned { value, span }).or_else(|| name_key(value));
         match name {
             Some(name) => {
                 self.connection(name, value, place);
             }
             None => self.diagnostics.push(Diagnostic {
+                later: false,
                 severity: Severity::Error,
                 span: Some(key.span.clone()),
                 message: "a connection without a name".to_owned(),
@@ -99,9 +97,11 @@ impl Session {
             _ => draft.error(
                 &body.span,
                 format!("{} where the keys of the connection are expected", body.describe()),
-                Some("write `accepter: …` and `connector: …` on lines of their own, with a blank \
+                Some(
+                    "write `accepter: …` and `connector: …` on lines of their own, with a blank \
                       after the colon"
-                    .to_owned()),
+                        .to_owned(),
+                ),
             ),
         }
         let enabled = match draft.enable.take() {

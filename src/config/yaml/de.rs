@@ -4,8 +4,8 @@ use crate::config::error::Span;
 use crate::config::raw::{RawValue, Spanned};
 use serde::de::value::StrDeserializer;
 use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess,
-    SeqAccess, Unexpected, VariantAccess, Visitor,
+    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess,
+    Unexpected, VariantAccess, Visitor,
 };
 use std::fmt;
 
@@ -112,9 +112,7 @@ impl<'de> Deserializer<'de> for Value<'_> {
         match self.value {
             RawValue::Scalar(text) => visitor.visit_str(text),
             RawValue::List(items) => visitor.visit_seq(List { items: items.iter() }),
-            RawValue::Map(entries) => {
-                visitor.visit_map(Entries { entries: entries.iter(), value: None })
-            }
+            RawValue::Map(entries) => visitor.visit_map(Entries { entries: entries.iter(), value: None }),
         }
         .map_err(|e: ValueError| e.at(self.span))
     }
@@ -189,10 +187,7 @@ struct Entries<'a> {
 impl<'de> MapAccess<'de> for Entries<'_> {
     type Error = ValueError;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(
-        &mut self,
-        seed: K,
-    ) -> Result<Option<K::Value>, ValueError> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, ValueError> {
         let Some((key, value)) = self.entries.next() else { return Ok(None) };
         self.value = Some(value);
         let name: StrDeserializer<'_, ValueError> = key.value.as_str().into_deserializer();
@@ -213,10 +208,7 @@ impl<'de> EnumAccess<'de> for Word<'_> {
     type Error = ValueError;
     type Variant = UnitOnly;
 
-    fn variant_seed<V: DeserializeSeed<'de>>(
-        self,
-        seed: V,
-    ) -> Result<(V::Value, UnitOnly), ValueError> {
+    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, UnitOnly), ValueError> {
         let word: StrDeserializer<'_, ValueError> = self.0.into_deserializer();
         Ok((seed.deserialize(word)?, UnitOnly))
     }

@@ -42,6 +42,7 @@ impl Session {
 
     fn include_error(&mut self, span: &Span, severity: Severity, message: String, help: Option<String>) {
         self.diagnostics.push(Diagnostic {
+            later: false,
             severity,
             span: Some(span.clone()),
             message,
@@ -70,7 +71,8 @@ impl Session {
                         match path {
                             Ok(path) => found.push(path),
                             Err(error) => {
-                                let message = format!("cannot read {}: {}", error.path().display(), error.error());
+                                let message =
+                                    format!("cannot read {}: {}", error.path().display(), error.error());
                                 self.include_error(span, Severity::Error, message, None);
                             }
                         }

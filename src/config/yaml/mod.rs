@@ -89,11 +89,7 @@ impl Session {
         }
     }
 
-    fn documents(
-        &mut self,
-        builder: &mut Builder,
-        dir: Option<&Path>,
-    ) -> Result<(), SyntaxError> {
+    fn documents(&mut self, builder: &mut Builder, dir: Option<&Path>) -> Result<(), SyntaxError> {
         loop {
             let first = builder.next()?;
             match &first.event {
@@ -168,10 +164,10 @@ impl Session {
         seen[usize::from(version == Version::Two)] = true;
         if before != *seen && *seen == [true, true] {
             self.diagnostics.push(Diagnostic {
+                later: false,
                 severity: Severity::Warning,
                 span: Some(span.clone()),
-                message: "keys of version 1 and version 2 in one document; ser2net refuses this"
-                    .to_owned(),
+                message: "keys of version 1 and version 2 in one document; ser2net refuses this".to_owned(),
                 help: Some("keep to `connection: &name` or to `connections:`".to_owned()),
                 connection: None,
             });
@@ -204,12 +200,7 @@ impl Session {
     }
 
     /// A value with its substitutions made.
-    fn raw_value(
-        &mut self,
-        node: &Node,
-        place: Place<'_>,
-        problems: &mut Vec<(Span, Problem)>,
-    ) -> RawValue {
+    fn raw_value(&mut self, node: &Node, place: Place<'_>, problems: &mut Vec<(Span, Problem)>) -> RawValue {
         match &node.kind {
             Kind::Scalar { .. } | Kind::Alias(_) => RawValue::Scalar(self.text(node, place, problems)),
             Kind::List(items) => {
@@ -236,12 +227,7 @@ impl Session {
     }
 
     /// A scalar or alias as text; anything else is a problem.
-    fn text(
-        &mut self,
-        node: &Node,
-        place: Place<'_>,
-        problems: &mut Vec<(Span, Problem)>,
-    ) -> String {
+    fn text(&mut self, node: &Node, place: Place<'_>, problems: &mut Vec<(Span, Problem)>) -> String {
         let text = match &node.kind {
             Kind::Alias(name) => match self.names.get(name) {
                 Ok(text) => text,
@@ -279,6 +265,7 @@ impl Session {
     fn report(&mut self, span: Span, problem: Problem, connection: Option<&str>) {
         let severity = if problem.warning { Severity::Warning } else { Severity::Error };
         self.diagnostics.push(Diagnostic {
+            later: false,
             severity,
             span: Some(span),
             message: problem.message,
@@ -297,6 +284,7 @@ impl Session {
             help.push_str("; only the connections before this place run");
         }
         self.diagnostics.push(Diagnostic {
+            later: false,
             severity: if kept == 0 { Severity::Fatal } else { Severity::Error },
             span: Some(span.clone()),
             message,

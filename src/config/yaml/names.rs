@@ -161,11 +161,7 @@ impl Names {
     }
 }
 
-fn file_text(
-    name: &str,
-    dir: Option<&Path>,
-    part: Option<(usize, usize)>,
-) -> Result<String, Problem> {
+fn file_text(name: &str, dir: Option<&Path>, part: Option<(usize, usize)>) -> Result<String, Problem> {
     let path = find(Path::new(name), dir);
     files::read(&path, MAX_TEXT).map_err(|problem| Problem {
         message: problem.message,

@@ -19,6 +19,7 @@ struct Default_ {
 impl Session {
     fn warning(&mut self, span: &Span, message: &str, help: &str) {
         self.diagnostics.push(Diagnostic {
+            later: false,
             severity: Severity::Warning,
             span: Some(span.clone()),
             message: message.to_owned(),

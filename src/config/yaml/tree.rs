@@ -91,9 +91,7 @@ impl Builder {
         }
         let Located { event, start, end } = first;
         let node = match event {
-            Event::Alias(name) => {
-                Node { kind: Kind::Alias(name), anchor: None, span: self.span(start, end) }
-            }
+            Event::Alias(name) => Node { kind: Kind::Alias(name), anchor: None, span: self.span(start, end) },
             Event::Scalar { anchor, text, plain } => {
                 let (anchor, start) = self.after_anchor(anchor, start, end);
                 Node { kind: Kind::Scalar { text, plain }, anchor, span: self.span(start, end) }
