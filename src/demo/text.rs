@@ -29,7 +29,8 @@ fn connection(name: &str, place: &Place, protocol: Protocol, line: &str) -> Stri
 
 /// The four connections and the health endpoints, in the first version of the YAML format.
 pub(super) fn config_yaml(places: &Places) -> String {
-    let mut text = format!("%YAML 1.1\n---\nmetrics: {}\n\n", places.metrics);
+    let mut text =
+        format!("%YAML 1.1\n---\n# the configuration of serbroker demo\nmetrics: {}\n\n", places.metrics);
     for (name, place, protocol, line) in [
         ("meter", &places.meter_raw, Protocol::Raw, "1200e71"),
         ("meter-rfc2217", &places.meter_rfc2217, Protocol::Rfc2217, "1200e71"),
