@@ -143,7 +143,10 @@ fn default_files_and_signals_are_named() {
     let page = text("man/serbroker.8");
     for personality in [serbroker::cli::Personality::Serbroker, serbroker::cli::Personality::Ser2net] {
         for file in personality.default_config_files() {
-            assert!(page.contains(&format!(".Pa {file}")) || page.contains(&format!("It Pa {file}")), "{file}");
+            assert!(
+                page.contains(&format!(".Pa {file}")) || page.contains(&format!("It Pa {file}")),
+                "{file}"
+            );
         }
     }
     for signal in ["SIGHUP", "SIGTERM", "SIGINT"] {

@@ -113,7 +113,8 @@ fn links_lead_somewhere() {
 fn every_reason_is_in_the_table() {
     use serbroker::metrics::{DeviceFailure, Refusal};
     let page = text("README.md");
-    for reason in DeviceFailure::ALL.iter().map(|r| r.as_str()).chain(Refusal::ALL.iter().map(|r| r.as_str())) {
+    for reason in DeviceFailure::ALL.iter().map(|r| r.as_str()).chain(Refusal::ALL.iter().map(|r| r.as_str()))
+    {
         assert!(page.contains(&format!("`{reason}`")), "{reason} is not explained");
     }
 }

@@ -44,7 +44,9 @@ fn the_unit_has_what_a_serial_broker_needs() {
     assert!(value("ReadWritePaths").contains("/run/lock"), "lock files cannot be made");
     assert!(value("RestrictAddressFamilies").contains("AF_INET AF_INET6"));
     // each of these takes serial devices away
-    for key in ["PrivateDevices", "DevicePolicy", "DeviceAllow", "ProtectClock", "PrivateNetwork", "PrivateUsers"] {
+    for key in
+        ["PrivateDevices", "DevicePolicy", "DeviceAllow", "ProtectClock", "PrivateNetwork", "PrivateUsers"]
+    {
         assert!(service.iter().all(|(k, _)| k != key), "{key}");
     }
     let dependencies = settings(&unit, "Unit");
@@ -61,7 +63,8 @@ fn systemd_accepts_the_unit() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let unit = text("systemd/serbroker.service").replace("/usr/sbin/serbroker", env!("CARGO_BIN_EXE_serbroker"));
+    let unit =
+        text("systemd/serbroker.service").replace("/usr/sbin/serbroker", env!("CARGO_BIN_EXE_serbroker"));
     let file = dir.path().join("serbroker.service");
     fs::write(&file, unit).unwrap();
     let output = Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&file).output().unwrap();
