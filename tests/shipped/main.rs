@@ -1,6 +1,8 @@
 //! What is shipped beside the program agrees with it: configurations load, the manual pages list its
 //! options, the README's commands exist, the service unit is sound.
 
+#![allow(clippy::unwrap_used, reason = "a test program: a failed unwrap is a failed test")]
+
 mod manual;
 mod readme;
 mod unit;
