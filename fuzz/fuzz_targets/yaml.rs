@@ -2,9 +2,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use serbroker::broker;
-use serbroker::config::load::{Inputs, recognise};
+use serbroker::config::load::{Inputs, load, recognise};
 use serbroker::config::render::render;
+use serbroker::config::resolve::resolve;
 use std::path::Path;
 
 fuzz_target!(
@@ -25,10 +25,14 @@ fuzz_target!(
         if names_files && text.contains(['/', '~', '*']) {
             return;
         }
-        let reading = broker::read(&Inputs { yaml: vec![text.to_owned()], ..Inputs::default() });
-        for span in reading.diagnostics.iter().filter_map(|d| d.span.as_ref()) {
-            assert!(span.source.text.get(span.start..span.end).is_some(), "a place outside the text");
+        let (file, mut diagnostics) = load(&Inputs { yaml: vec![text.to_owned()], ..Inputs::default() });
+        diagnostics.extend(resolve(&file).1);
+        let places = diagnostics.iter().filter_map(|d| d.span.as_ref());
+        let options = file.connections.iter().flat_map(|c| &c.options).map(|o| &o.name.span);
+        for span in places.chain(options) {
+            let inside = span.source.text.get(span.start..span.end).is_some();
+            assert!(inside, "a place outside the text: {} to {}", span.start, span.end);
         }
-        let _ = render(&reading.diagnostics);
+        let _ = render(&diagnostics);
     }
 );
