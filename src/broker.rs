@@ -12,7 +12,7 @@ use crate::process::{Signal, Signals, notify};
 use crate::status::StatusTable;
 use crate::supervisor::Supervisor;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -81,9 +81,9 @@ impl Sources {
         Ok(Self { inputs: Inputs { file, yaml, legacy }, uucp_locks: options.uucp_locks })
     }
 
-    /// A configuration that is no file.
-    pub fn inline(yaml: String) -> Self {
-        Self { inputs: Inputs { yaml: vec![yaml], ..Inputs::default() }, uucp_locks: true }
+    /// One file.
+    pub fn file(path: &Path) -> Self {
+        Self { inputs: Inputs { file: Some(path.to_owned()), ..Inputs::default() }, uucp_locks: true }
     }
 
     /// Reads them now.

@@ -8,7 +8,7 @@ use serbroker::demo::Demo;
 use serbroker::log::{self, Target};
 use serbroker::process::{self, PidFile};
 use std::io::{Write, stderr, stdout};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tokio::runtime::{Builder, Runtime};
 use tracing::{info, warn};
@@ -52,11 +52,15 @@ fn run(options: &RunOptions) -> Result<(), String> {
     for notice in &options.notices {
         warn!("{notice}");
     }
-    let pid_file = options.pid_file.as_deref().map(PidFile::create).transpose();
-    let _pid_file = pid_file.map_err(|e| format!("cannot write the pid file: {e}"))?;
+    let _pid_file = options.pid_file.as_deref().and_then(pid_file);
     info!("serbroker {} starts", env!("CARGO_PKG_VERSION"));
     let broker = Broker::new(sources, options.signature.as_deref())?;
     runtime(options.threads)?.block_on(broker.run(reading))
+}
+
+/// Writes the pid file. As with ser2net the program runs without it if that fails.
+fn pid_file(path: &Path) -> Option<PidFile> {
+    PidFile::create(path).inspect_err(|e| warn!("no pid file {}: {e}", path.display())).ok()
 }
 
 /// One thread unless more are asked for: a chunk then never waits for another core to wake up.
@@ -106,7 +110,7 @@ fn demo(verbosity: u8) -> Result<(), String> {
     start_log(verbosity, false, "serbroker");
     runtime(None)?.block_on(async {
         let demo = Demo::start().map_err(|e| format!("cannot create the simulated devices: {e}"))?;
-        let sources = Sources::inline(demo.config_yaml());
+        let sources = Sources::file(demo.config_file());
         let reading = sources.read();
         println!("{}", demo.instructions());
         Broker::new(sources, None)?.run(reading).await

@@ -27,6 +27,7 @@ const DIRECTORY_ATTEMPTS: u32 = 100;
 #[derive(Debug)]
 pub struct Demo {
     places: Places,
+    config: PathBuf,
     _directory: Directory,
     _tasks: JoinSet<()>,
 }
@@ -86,12 +87,14 @@ impl Demo {
             echo_rfc2217: Place { port: d, device: echo_rfc2217 },
             metrics: (Ipv4Addr::LOCALHOST, metrics).into(),
         };
-        Ok(Self { places, _directory: directory, _tasks: tasks })
+        let config = directory.path.join("serbroker.yaml");
+        fs::write(&config, text::config_yaml(&places))?;
+        Ok(Self { places, config, _directory: directory, _tasks: tasks })
     }
 
-    /// The configuration that serves the devices, as YAML.
-    pub fn config_yaml(&self) -> String {
-        text::config_yaml(&self.places)
+    /// The configuration file that serves the devices.
+    pub fn config_file(&self) -> &Path {
+        &self.config
     }
 
     /// What is there and which commands to try.
@@ -151,7 +154,7 @@ impl Directory {
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        // holds links only; if somebody removed it already, that is what was wanted
+        // if somebody removed it already, that is what was wanted
         let _ = fs::remove_dir_all(&self.path);
     }
 }

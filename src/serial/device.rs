@@ -65,7 +65,9 @@ struct State {
     asked: LineSettings,
     /// What the driver made of them.
     in_force: LineSettings,
-    saved: Saved,
+    /// `None`: a device that is only written to is taken for a printer, and its settings are left
+    /// alone, as ser2net does (`rawlp`, `wronly`); it need not be a terminal.
+    saved: Option<Saved>,
     /// A break is being sent.
     in_break: bool,
     /// Set by a drain that came to its end: nothing is left that a flush could discard.
@@ -130,11 +132,15 @@ impl Device {
         let file = open_file(config, &meta)?;
 
         let failed = |operation| move |error| refuse(operation, OpenErrorKind::Other(error));
-        let termios = sys::termios(&file).map_err(|error| match error.raw_os_error() {
-            Some(libc::ENOTTY | libc::EINVAL) => refuse("use it", OpenErrorKind::NotATty),
-            _ => failed("read its settings")(error),
-        })?;
-        let saved = Saved { termios, modem: sys::modem_bits(&file).ok(), rs485: None };
+        let saved = if config.write_only {
+            None
+        } else {
+            let termios = sys::termios(&file).map_err(|error| match error.raw_os_error() {
+                Some(libc::ENOTTY | libc::EINVAL) => refuse("use it", OpenErrorKind::NotATty),
+                _ => failed("read its settings")(error),
+            })?;
+            Some(Saved { termios, modem: sys::modem_bits(&file).ok(), rs485: None })
+        };
         let mut parts = Parts {
             file,
             state: State {
@@ -204,18 +210,19 @@ fn open_file(config: &DeviceConfig, expected: &Metadata) -> Result<TTYPort, Open
 impl<F: AsRawFd> Parts<F> {
     fn configure(&mut self, config: &DeviceConfig) -> Result<(), (&'static str, io::Error)> {
         let (file, state) = (&self.file, &mut self.state);
+        let Some(saved) = &mut state.saved else { return Ok(()) };
         // The kernel has raised both lines in open(2); the sooner they are as configured, the
         // less the device notices. One call, so that they move together.
         if config.dtr.is_some() || config.rts.is_some() {
             set_lines(file, config.dtr, config.rts).map_err(|error| ("set DTR and RTS", error))?;
         }
-        let raw = termios::raw(&state.saved.termios);
+        let raw = termios::raw(&saved.termios);
         sys::set_termios(file, &raw).map_err(|error| ("make it raw", error))?;
         state.in_force =
             program(file, &config.line, state.is_pty).map_err(|error| ("set the line settings", error))?;
         if let Some(rs485) = &config.rs485 {
             // only a device that has the setting can have an old one
-            state.saved.rs485 = sys::rs485(file).ok();
+            saved.rs485 = sys::rs485(file).ok();
             let mut raw = raw_rs485(rs485);
             let asked = raw.flags;
             sys::set_rs485(file, &mut raw)
@@ -244,6 +251,7 @@ impl<F: AsRawFd> Parts<F> {
     /// device is gone, or the next one to open it makes its own settings.
     fn put_back(&self) {
         let (file, state) = (&self.file, &self.state);
+        let Some(saved) = &state.saved else { return };
         // A close with output pending waits for it, up to half a minute. After a drain, though,
         // the last characters may still be in a FIFO that this would clear.
         let queue = if state.drained { libc::TCIFLUSH } else { libc::TCIOFLUSH };
@@ -251,13 +259,13 @@ impl<F: AsRawFd> Parts<F> {
         if state.in_break {
             results.push(("break", sys::set_break(file, false)));
         }
-        if let Some(mut rs485) = state.saved.rs485 {
+        if let Some(mut rs485) = saved.rs485 {
             results.push(("RS-485", sys::set_rs485(file, &mut rs485)));
         }
-        if let Some(bits) = state.saved.modem {
+        if let Some(bits) = saved.modem {
             results.push(("modem lines", sys::set_modem_bits(file, bits)));
         }
-        let termios = termios::restored(&state.saved.termios, state.asked.hangup_when_done);
+        let termios = termios::restored(&saved.termios, state.asked.hangup_when_done);
         results.push(("line settings", sys::set_termios(file, &termios)));
         for (what, result) in results {
             if let Err(error) = result {
@@ -417,7 +425,7 @@ impl Device {
     /// `InvalidInput` for speed 0, and what `TCSETS2` returns; the settings in force stay then.
     pub fn apply(&mut self, line: &LineSettings) -> io::Result<LineSettings> {
         let Parts { file, state } = &mut self.0;
-        if *line != state.asked && *line != state.in_force {
+        if *line != state.asked && *line != state.in_force && state.saved.is_some() {
             state.in_force = program(file, line, state.is_pty)?;
             state.asked = *line;
         }

@@ -96,7 +96,8 @@ pub struct DeviceConfig {
     pub dtr: Option<bool>,
     /// State of RTS right after open; `None` leaves what the kernel did.
     pub rts: Option<bool>,
-    /// The device is only written to, never read (`rawlp`, `wronly`).
+    /// The device is only written to, never read, and its line settings are left alone
+    /// (`rawlp`, `wronly`: printers).
     pub write_only: bool,
     /// The device is only read (`rdonly`).
     pub read_only: bool,
