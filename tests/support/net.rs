@@ -39,7 +39,9 @@ impl Client {
         let mut filled = 0;
         while filled < length {
             match self.0.read(&mut got[filled..]) {
-                Ok(0) => panic!("closed after {filled} of {length}: {:?}", String::from_utf8_lossy(&got[..filled])),
+                Ok(0) => {
+                    panic!("closed after {filled} of {length}: {:?}", String::from_utf8_lossy(&got[..filled]))
+                }
                 Ok(count) => filled += count,
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) => panic!("{e} after {filled} of {length} bytes"),
@@ -113,7 +115,8 @@ pub(crate) fn get(port: u16, path: &str) -> io::Result<(u16, String)> {
     let status = answer.split(' ').nth(1).and_then(|s| s.parse().ok()).ok_or_else(bad)?;
     let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(bad)?;
     // the server sends short bodies with their length
-    let length = head.lines().find_map(|l| l.to_ascii_lowercase().strip_prefix("content-length: ").map(str::to_owned));
+    let length =
+        head.lines().find_map(|l| l.to_ascii_lowercase().strip_prefix("content-length: ").map(str::to_owned));
     if length.is_some_and(|l| l.parse() != Ok(body.len())) {
         return Err(bad());
     }

@@ -29,8 +29,7 @@ impl Pty {
         unlockpt(&master).unwrap();
         fcntl_setfl(&master, fcntl_getfl(&master).unwrap() | OFlags::NONBLOCK).unwrap();
         let path = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
-        let near =
-            File::options().read(true).write(true).custom_flags(libc::O_NOCTTY).open(&path).unwrap();
+        let near = File::options().read(true).write(true).custom_flags(libc::O_NOCTTY).open(&path).unwrap();
         // no echo: the far end shall not read its own words before the device is opened
         let mut raw = tcgetattr(&near).unwrap();
         raw.make_raw();
@@ -62,7 +61,8 @@ impl Pty {
 
     fn ready(&self, events: PollFlags, deadline: Instant) -> bool {
         let left = deadline.saturating_duration_since(Instant::now());
-        let timeout = Timespec { tv_sec: i64::try_from(left.as_secs()).unwrap(), tv_nsec: left.subsec_nanos().into() };
+        let timeout =
+            Timespec { tv_sec: i64::try_from(left.as_secs()).unwrap(), tv_nsec: left.subsec_nanos().into() };
         let mut fds = [PollFd::new(&self.master, events)];
         poll(&mut fds, Some(&timeout)).unwrap() > 0
     }

@@ -28,12 +28,8 @@ impl PySerial {
     pub(crate) fn start() -> Option<Self> {
         let python = tools::python()?;
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/session.py");
-        let mut child = Command::new(python)
-            .arg(script)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child =
+            Command::new(python).arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let output = child.stdout.take().unwrap();
         let (sender, answers) = channel();
         std::thread::spawn(move || {

@@ -32,7 +32,9 @@ pub(crate) fn python() -> Option<PathBuf> {
     let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/venv/bin/python");
     let found = [venv, "python3".into()].into_iter().find(|python| has_pyserial(python));
     if found.is_none() {
-        missing("no Python with pyserial: python3 -m venv target/venv && target/venv/bin/pip install pyserial==3.5");
+        missing(
+            "no Python with pyserial: python3 -m venv target/venv && target/venv/bin/pip install pyserial==3.5",
+        );
     }
     found
 }
