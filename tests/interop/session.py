@@ -21,7 +21,6 @@ class Session:
         arguments = dict(arguments)
         url = arguments.pop("url")
         arguments.setdefault("timeout", 15)
-        arguments.setdefault("write_timeout", None if url.startswith("socket:") else 15)
         self.port = serial.serial_for_url(url, **arguments)
         return self.port.is_open
 

@@ -7,6 +7,7 @@
 pub(crate) mod net;
 pub(crate) mod pty;
 pub(crate) mod pyserial;
+pub(crate) mod shim;
 pub(crate) mod tools;
 
 use rustix::process::{Pid, Signal, kill_process};
