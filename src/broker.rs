@@ -99,7 +99,7 @@ impl Sources {
 }
 
 fn default_file(options: &RunOptions) -> Result<PathBuf, String> {
-    options.personality.find_config(|p| p.exists()).ok_or_else(|| {
+    options.personality.find_config(Path::exists).ok_or_else(|| {
         let places = options.personality.default_config_files().join(", ");
         format!("no configuration file: none of {places} exists; name one with -c FILE")
     })
@@ -150,6 +150,7 @@ impl Broker {
             };
             match signal {
                 Signal::Reload => self.reload(signal).await,
+                Signal::User => info!("{signal}: nothing to do"),
                 Signal::Terminate | Signal::Interrupt => {
                     info!("{signal}: closing all clients and devices");
                     break;

@@ -53,6 +53,9 @@ pub enum Signal {
     Interrupt,
     /// SIGHUP: read the configuration again.
     Reload,
+    /// SIGUSR1 or SIGUSR2: nothing is asked for. They are caught because their default action would
+    /// end the program, as no signal of a log rotation meant for another program should.
+    User,
 }
 
 impl fmt::Display for Signal {
@@ -61,6 +64,7 @@ impl fmt::Display for Signal {
             Self::Terminate => "SIGTERM",
             Self::Interrupt => "SIGINT",
             Self::Reload => "SIGHUP",
+            Self::User => "SIGUSR1 or SIGUSR2",
         })
     }
 }
@@ -71,6 +75,7 @@ pub struct Signals {
     terminate: unix::Signal,
     interrupt: unix::Signal,
     hangup: unix::Signal,
+    user: [unix::Signal; 2],
 }
 
 impl Signals {
@@ -80,17 +85,21 @@ impl Signals {
             terminate: unix::signal(SignalKind::terminate())?,
             interrupt: unix::signal(SignalKind::interrupt())?,
             hangup: unix::signal(SignalKind::hangup())?,
+            user: [unix::signal(SignalKind::user_defined1())?, unix::signal(SignalKind::user_defined2())?],
         })
     }
 
     /// The next signal. Cancel safe; several of one kind that come together may be told once.
     pub async fn recv(&mut self) -> Signal {
+        let [first, second] = &mut self.user;
         // `None` would mean that the runtime's signal driver is gone, so the end is near anyway
         tokio::select! {
             biased;
             _ = self.terminate.recv() => Signal::Terminate,
             _ = self.interrupt.recv() => Signal::Interrupt,
             _ = self.hangup.recv() => Signal::Reload,
+            _ = first.recv() => Signal::User,
+            _ = second.recv() => Signal::User,
         }
     }
 }

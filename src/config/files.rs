@@ -26,7 +26,7 @@ impl FileProblem {
 /// The text of a file of at most `limit` bytes.
 ///
 /// # Errors
-/// The file cannot be opened or read, is no regular file, is too large, or is not UTF-8 text.
+/// The file cannot be opened or read, is a directory, is too large, or is not UTF-8 text.
 pub fn read(path: &Path, limit: usize) -> Result<String, FileProblem> {
     let shown = path.display();
     // a FIFO without a writer would hold the start up for ever
@@ -44,6 +44,9 @@ pub fn read(path: &Path, limit: usize) -> Result<String, FileProblem> {
     if usize::try_from(meta.len()).unwrap_or(usize::MAX) > limit {
         return Err(too_large());
     }
+    // a pipe (`-c <(…)`) is read until its writer is done; a FIFO without writer counts as empty
+    nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::empty()))
+        .map_err(|error| FileProblem::new(format!("cannot read {shown}: {error}"), None))?;
     let mut bytes = Vec::new();
     file.take(limit as u64 + 1)
         .read_to_end(&mut bytes)
@@ -141,6 +144,22 @@ mod tests {
     #[test]
     fn a_device_without_end_is_cut_off() {
         assert!(read(Path::new("/dev/zero"), 1000).unwrap_err().message.contains("larger than"));
+    }
+
+    #[test]
+    fn pipes_are_read_to_their_end_and_never_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("fifo");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(read(&path, 10).unwrap(), "");
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let text = std::thread::spawn(move || {
+            let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&reader));
+            read(Path::new(&path), 10).unwrap()
+        });
+        std::io::Write::write_all(&mut writer, b"abc").unwrap();
+        drop(writer);
+        assert_eq!(text.join().unwrap(), "abc");
     }
 
     #[test]

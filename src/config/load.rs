@@ -19,6 +19,9 @@ pub struct Inputs {
     pub legacy: Vec<String>,
 }
 
+/// Most diagnostics that are kept.
+pub const MAX_DIAGNOSTICS: usize = 1000;
+
 /// The two formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -76,6 +79,7 @@ pub fn load(inputs: &Inputs) -> (RawFile, Vec<Diagnostic>) {
         diagnostics.extend(found);
     }
     drop_duplicates(&mut file, &mut diagnostics);
+    limit(&mut diagnostics);
     let silent = diagnostics.iter().all(|d| d.severity == Severity::Warning);
     if silent && file.connections.is_empty() {
         diagnostics.push(Diagnostic {
@@ -88,6 +92,23 @@ pub fn load(inputs: &Inputs) -> (RawFile, Vec<Diagnostic>) {
         });
     }
     (file, diagnostics)
+}
+
+/// Keeps the first diagnostics and every fatal one: nobody reads thousands.
+fn limit(diagnostics: &mut Vec<Diagnostic>) {
+    let Some(more) = diagnostics.len().checked_sub(MAX_DIAGNOSTICS).filter(|more| *more > 0) else { return };
+    let rest = diagnostics.split_off(MAX_DIAGNOSTICS);
+    let worst = rest.iter().map(|d| d.severity).max().unwrap_or(Severity::Warning);
+    let unseen_fatal = rest.into_iter().find(|d| d.severity == Severity::Fatal);
+    diagnostics.extend(unseen_fatal);
+    diagnostics.push(Diagnostic {
+        later: false,
+        severity: worst.min(Severity::Error),
+        span: None,
+        message: format!("{more} more mistakes are not shown"),
+        help: None,
+        connection: None,
+    });
 }
 
 fn fatal(message: String, help: Option<String>) -> Diagnostic {

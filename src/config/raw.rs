@@ -35,7 +35,9 @@ pub struct RawConnection {
     pub connector: Spanned<String>,
     /// `timeout:` text.
     pub timeout: Option<Spanned<String>>,
-    /// Options in order; `default:` values that were in force come first, so that later ones win.
+    /// The `default:` values that were in force, named `class:name`, or `:name` without a class.
+    pub defaults: Vec<RawOption>,
+    /// Options in order; later ones win.
     pub options: Vec<RawOption>,
     /// The front end that read it.
     pub origin: Origin,

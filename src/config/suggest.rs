@@ -9,16 +9,23 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     if word.chars().count() > LONGEST {
         return None;
     }
+    let length = word.chars().count();
     candidates
         .into_iter()
+        .take(MOST)
+        .filter(|candidate| candidate.chars().count().abs_diff(length) <= LONGEST / 3)
         .map(|candidate| (distance(&word, &candidate.to_lowercase()), candidate))
-        .filter(|(d, candidate)| *d <= (candidate.chars().count().max(word.chars().count()) / 3).max(1))
-        .min_by_key(|(d, _)| *d)
+        .filter(|(d, candidate)| *d <= (candidate.chars().count().max(length) / 3).max(1))
+        // of two that are equally near, one that was only cut short
+        .min_by_key(|(d, candidate)| (*d, !candidate.to_lowercase().starts_with(&word)))
         .map(|(_, candidate)| candidate)
 }
 
 /// Longer words are not compared: nobody misspells a word of this length, and the cost is square.
 const LONGEST: usize = 64;
+
+/// Most candidates that are compared; a file may define any number of names.
+const MOST: usize = 300;
 
 /// Edit distance in which two neighbouring letters that changed places count once.
 fn distance(a: &str, b: &str) -> usize {

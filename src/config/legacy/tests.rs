@@ -15,14 +15,12 @@ fn one(text: &str) -> (String, String, Vec<String>) {
 }
 
 fn options(connection: &RawConnection) -> Vec<String> {
-    connection
-        .options
-        .iter()
-        .map(|o| match o.value.as_ref().map(|v| &v.value) {
-            Some(RawValue::Scalar(value)) => format!("{}={value}", o.name.value),
-            other => panic!("{other:?}"),
-        })
-        .collect()
+    let all = connection.defaults.iter().chain(&connection.options);
+    all.map(|o| match o.value.as_ref().map(|v| &v.value) {
+        Some(RawValue::Scalar(value)) => format!("{}={value}", o.name.value),
+        other => panic!("{other:?}"),
+    })
+    .collect()
 }
 
 /// The diagnostic that a text gives, as severity, marked text, message and help.

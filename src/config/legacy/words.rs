@@ -194,6 +194,9 @@ pub(super) fn suggestion(word: &str, defined: &[&str]) -> String {
     let tables = [&SWITCHES[..], &NUMBERS, &TEXTS];
     let known = SERIAL.iter().map(|(s, ..)| *s).chain(COUNTED).chain(["remctl"]);
     let known = known.chain(tables.iter().flat_map(|t| t.iter().map(|(n, _)| *n)));
+    if name == word && (find(&TEXTS, word).is_some() || find(&NUMBERS, word).is_some()) {
+        return format!("write '{word}=value'");
+    }
     match crate::config::suggest::nearest(bare, known.chain(defined.iter().copied())) {
         Some(near) => format!("did you mean '{near}'?"),
         None => "an option is a speed, a word such as 8DATABITS or LOCAL, or the name of a BANNER:, \
@@ -230,6 +233,7 @@ mod tests {
         assert_eq!(suggestion("local", &[]), "write 'LOCAL' in capitals");
         assert_eq!(suggestion("disable-chardelay", &[]), "write '-chardelay' to switch it off");
         assert_eq!(suggestion("edgeq-rapter2", &["edgeq-raptor2"]), "did you mean 'edgeq-raptor2'?");
+        assert_eq!(suggestion("closeon", &[]), "write 'closeon=value'");
         assert_eq!(shortened_default("NON"), Some("NONE"));
         assert_eq!(shortened_default("2STOP"), None);
     }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::config::raw::RawValue;
 use proptest::prelude::*;
+use std::fmt::Write as _;
 
 fn in_file(text: &str, name: &str) -> (RawFile, Vec<Diagnostic>) {
     let dir = tempfile::tempdir().unwrap();
@@ -85,9 +86,10 @@ fn snippets_follow_the_file_and_are_one_text() {
         legacy: vec!["2000:raw:0:/dev/b:9600".to_owned()],
     };
     let (file, found) = load(&inputs);
-    // the '#' behind the banner ends its line, and what follows it is no option line
+    // the '#' behind the banner ends its line, and what follows it is no key
     assert_eq!(found[0].span.as_ref().map(|s| s.source.name.as_str()), Some("-Y"), "{found:?}");
-    assert_eq!(names(&file), ["2000"]);
+    assert_eq!(names(&file), ["a", "2000"]);
+    assert_eq!(file.connections[0].options.len(), 1);
 
     let inputs = Inputs { yaml: vec![inputs.yaml[0].clone(), inputs.yaml[1].clone()], ..inputs };
     let (file, found) = load(&inputs);
@@ -117,11 +119,12 @@ fn ten_megabytes_are_read_in_reasonable_time() {
     let mut text = String::from("define: &speed 9600n81\n");
     let mut count = 0;
     while text.len() < 10_000_000 {
-        text.push_str(&format!(
+        let _ = write!(
+            text,
             "connection: &con{count}\n  accepter: tcp,{}\n  connector: serialdev,/dev/ttyS{count},*(speed)\n  \
              options:\n    banner: 'Grüße {count}'\n",
             count % 60000
-        ));
+        );
         count += 1;
     }
     let start = std::time::Instant::now();
@@ -132,13 +135,27 @@ fn ten_megabytes_are_read_in_reasonable_time() {
     assert!(start.elapsed() < std::time::Duration::from_secs(60), "{:?}", start.elapsed());
 }
 
+#[test]
+fn a_file_full_of_mistakes_is_bounded_work() {
+    let mut legacy = String::new();
+    let mut yaml = String::new();
+    for i in 0..40_000 {
+        let _ = write!(legacy, "BANNER:nam{i}:x\n{i}:raw:0:/dev/a:9600 nane{i}x\n");
+        let _ = write!(yaml, "define: &nam{i} x\ndefine: &y '*(nane{i}x)'\n");
+    }
+    let (_, found) = load(&Inputs { file: None, yaml: vec![yaml], legacy: vec![legacy] });
+    assert_eq!(found.len(), MAX_DIAGNOSTICS + 1);
+    assert_eq!(found[MAX_DIAGNOSTICS].message, "79000 more mistakes are not shown");
+    assert_eq!(found[MAX_DIAGNOSTICS].severity, Severity::Error);
+}
+
 const SEEDS: [&str; 3] = [
     "%YAML 1.1\n---\n# c\ndefine: &ban 'hello \\r\\n'\ndefault:\n  name: speed\n  value: 9600n81\n  class: \
      serialdev\nconnection: &con1\n  accepter: telnet(rfc2217),tcp,127.0.0.1,2000\n  timeout: 10\n  enable: on\n  \
      connector: serialdev,\n    /dev/ttyUSB0,\n    9600n81,local # x\n  options:\n    banner: \"*(ban) *{/no}\"\n    \
      kickolduser: true\nrotator: &rot\n  accepter: tcp,1\n  connections: [ *con1, con2 ]\ninclude: /no/*.yaml\n...\n",
     "defines:\n  a: b\ndefaults:\n  speed:\n    value: 9600n81\nconnections:\n  one:\n    accepter: tcp,1\n    \
-     connector: serialdev,=(a)\n    options: {banner: =(a), allow: [10.0.0.0/8, ::1]}\n---\ndelete_defaults:\n  \
+     connector: serialdev,=(a)\n    options: {banner: =(a), allow: [10.0.0.0/8, '::1']}\n---\ndelete_defaults:\n  \
      speed: [serialdev]\nmetrics:\n  listen: 127.0.0.1:1\n",
     "BANNER:b:hello \\p\\r\\n\\\n more\r\nDEVICE:d:/dev/serial/by-path/pci-0:1\nTRACEFILE:t:/tmp/x\n\
      2000:telnet:600:/dev/ttyS0:9600 8DATABITS NONE 1STOPBIT b remctl tr=t -RTSCTS # c\n\

@@ -21,21 +21,20 @@ pub(super) fn resolve(raw: &RawConnection, common: &Common) -> (Option<Connectio
     options.allow.clone_from(&common.allow);
     let mut layer_defaults = Vec::new();
     let mut remaddr_is_default = true;
+    for option in &raw.defaults {
+        default(option, &mut options, &mut layer_defaults, common, &mut report);
+    }
     for option in &raw.options {
-        if is_default(option, raw) {
-            default(option, &mut options, &mut layer_defaults, common, &mut report);
-        } else {
-            if option.name.value.eq_ignore_ascii_case("remaddr") && std::mem::take(&mut remaddr_is_default) {
-                options.remaddr.clear();
-            }
-            explicit(option, raw.origin, &mut options, common, &mut report);
+        if option.name.value.eq_ignore_ascii_case("remaddr") && std::mem::take(&mut remaddr_is_default) {
+            options.remaddr.clear();
         }
+        explicit(option, raw.origin, &mut options, common, &mut report);
     }
     let timeout = timeout(raw.timeout.as_ref(), &mut report);
     let accepter = accepter::resolve(&raw.accepter, &layer_defaults, &common.services, &mut report);
     let connector = connector::resolve(&raw.connector, &layer_defaults, &common.services, &mut report);
     let checks_clients = accepter.as_ref().and_then(|a| a.tls.as_ref()).is_some_and(|tls| tls.client_auth);
-    for option in raw.options.iter().filter(|_| checks_clients) {
+    for option in raw.defaults.iter().chain(&raw.options).filter(|_| checks_clients) {
         // Without these, more users would be let in than were meant.
         let name = option.name.value.to_ascii_lowercase();
         if matches!(name.as_str(), "authdir" | "pamauth" | "allowed-users") {
@@ -55,12 +54,6 @@ pub(super) fn resolve(raw: &RawConnection, common: &Common) -> (Option<Connectio
         _ => None,
     };
     (connection, diagnostics)
-}
-
-/// Values of `default:` sections stand in front of the connection, or in another file.
-fn is_default(option: &RawOption, raw: &RawConnection) -> bool {
-    let (option, name) = (&option.name.span, &raw.name.span);
-    option.source != name.source || option.start < name.start
 }
 
 /// The options as they are when nothing is written.

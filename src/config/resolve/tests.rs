@@ -97,7 +97,8 @@ impl File {
                     accepter: spanned(accepter),
                     connector: spanned(connector),
                     timeout: timeout.as_ref().map(spanned),
-                    options: self.defaults.iter().chain(options).map(option).collect(),
+                    defaults: self.defaults.iter().map(option).collect(),
+                    options: options.iter().map(option).collect(),
                     origin,
                 })
                 .collect(),

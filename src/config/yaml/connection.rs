@@ -86,6 +86,8 @@ impl Session {
     }
 
     fn connection(&mut self, name: Spanned<String>, body: &Node, place: Place<'_>) {
+        // a rotator may name a connection that does not run; that is not a second mistake
+        self.names.define(&name.value, name.value.clone());
         let mut draft = Draft::default();
         match &body.kind {
             Kind::Map(entries) => {
@@ -135,22 +137,19 @@ impl Session {
                 draft.problems.push((name.span.clone(), problem));
             }
         }
-        // a rotator may name a connection that does not run; that is not a second mistake
-        self.names.define(&name.value, name.value.clone());
         let broken = draft.problems.iter().any(|(_, problem)| !problem.warning);
         for (span, problem) in draft.problems {
             self.report(span, problem, Some(&name.value));
         }
         if let (Some(accepter), Some(connector), false) = (draft.accepter, draft.connector, broken) {
-            let mut options = self.defaults.clone();
-            options.append(&mut draft.options);
             self.keep(RawConnection {
                 name,
                 enabled,
                 accepter,
                 connector,
                 timeout: draft.timeout,
-                options,
+                defaults: self.defaults.clone(),
+                options: draft.options,
                 origin: Origin::Yaml,
             });
         }

@@ -56,9 +56,6 @@ pub(super) struct SyntaxError {
     pub(super) context: Option<(String, usize)>,
 }
 
-/// Every this many characters the byte offset is noted.
-const STEP: usize = 64;
-
 /// Reads events.
 pub(super) struct Reader {
     parser: Parser<Cursor<Vec<u8>>>,
@@ -75,14 +72,15 @@ impl Reader {
         bytes.push(b'\n');
         let mut parser = Parser::new();
         parser.set_input(Cursor::new(bytes));
-        Self { parser, offsets: Offsets::new(body, text.len() - body.len()), over: false }
+        let before = text.len() - body.len();
+        Self { parser, offsets: Offsets { before, len: text.len(), last: before }, over: false }
     }
 
     /// The next event. After an error and after [`Event::End`] there is nothing but `End`.
     pub(super) fn next(&mut self) -> Result<Located, SyntaxError> {
         loop {
             if self.over {
-                let end = self.offsets.len();
+                let end = self.offsets.len;
                 return Ok(Located { event: Event::End, start: end, end });
             }
             let parser = &mut self.parser;
@@ -139,13 +137,9 @@ impl Reader {
     }
 }
 
-/// Byte offsets of characters: the parser counts characters.
+/// The way from the parser's places to those of the whole text.
 struct Offsets {
-    /// Byte of each [`STEP`]th character; empty for ASCII.
-    steps: Vec<usize>,
-    /// The text without a byte order mark, kept only when it is not ASCII.
-    text: String,
-    /// Bytes before the text.
+    /// Bytes before the parser's text: a byte order mark.
     before: usize,
     /// Bytes of the whole text.
     len: usize,
@@ -154,32 +148,9 @@ struct Offsets {
 }
 
 impl Offsets {
-    fn new(body: &str, before: usize) -> Self {
-        let len = before + body.len();
-        if body.is_ascii() {
-            return Self { steps: Vec::new(), text: String::new(), before, len, last: before };
-        }
-        let steps = body.char_indices().step_by(STEP).map(|(byte, _)| byte).collect();
-        Self { steps, text: body.to_owned(), before, len, last: before }
-    }
-
-    fn len(&self) -> usize {
-        self.len
-    }
-
     fn byte(&self, mark: &Mark) -> usize {
         let index = usize::try_from(mark.index).unwrap_or(usize::MAX);
-        let byte = if self.steps.is_empty() {
-            index
-        } else {
-            self.steps.get(index / STEP).map_or(self.text.len(), |&from| {
-                self.text[from..]
-                    .char_indices()
-                    .nth(index % STEP)
-                    .map_or(self.text.len(), |(byte, _)| from + byte)
-            })
-        };
-        byte.saturating_add(self.before).min(self.len)
+        index.saturating_add(self.before).min(self.len)
     }
 }
 
@@ -217,7 +188,7 @@ mod tests {
         assert_eq!(all("k: >\n a").1, None);
         let (_, error) = all("[!,]");
         // newer parsers may accept it; what counts is that this line is reached
-        assert!(error.is_none() || error.is_some_and(|e| e.at <= 4));
+        assert!(error.is_none_or(|e| e.at <= 4));
     }
 
     #[test]

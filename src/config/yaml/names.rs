@@ -44,7 +44,11 @@ pub(super) struct Problem {
 pub(super) struct Names {
     texts: HashMap<String, String>,
     made: usize,
+    missed: usize,
 }
+
+/// Names that are not defined and for which a suggestion is looked for.
+const SUGGESTIONS: usize = 200;
 
 impl Names {
     pub(super) fn define(&mut self, name: &str, text: String) {
@@ -79,8 +83,11 @@ impl Names {
         Ok(())
     }
 
-    fn undefined(&self, name: &str, part: Option<(usize, usize)>) -> Problem {
-        let near = crate::config::suggest::nearest(name, self.texts.keys().map(String::as_str));
+    fn undefined(&mut self, name: &str, part: Option<(usize, usize)>) -> Problem {
+        self.missed += 1;
+        let known = self.texts.keys().map(String::as_str);
+        let near =
+            (self.missed <= SUGGESTIONS).then(|| crate::config::suggest::nearest(name, known)).flatten();
         let help = match near {
             Some(near) => format!("did you mean '{near}'?"),
             None => format!("write `define: &{name} …` before this line"),
@@ -141,7 +148,10 @@ impl Names {
             rest = at + 2 + length + 1;
             let part = Some((at, rest));
             let value = if open == '(' {
-                self.texts.get(name).cloned().ok_or_else(|| self.undefined(name, part))
+                match self.texts.get(name) {
+                    Some(text) => Ok(text.clone()),
+                    None => Err(self.undefined(name, part)),
+                }
             } else {
                 file_text(name, dir, part)
             };

@@ -10,7 +10,7 @@ const MAX_DEFAULTS: usize = 500;
 
 /// A `default:` while its keys are read.
 #[derive(Default)]
-struct Default_ {
+struct DefaultKeys {
     name: Option<Spanned<String>>,
     value: Option<Spanned<String>>,
     class: Option<Spanned<String>>,
@@ -69,24 +69,19 @@ impl Session {
         value: &'n Node,
         what: &str,
     ) -> impl Iterator<Item = (&'n Node, &'n Node)> + use<'n> {
-        let entries = match &value.kind {
-            Kind::Map(entries) => entries.as_slice(),
-            _ => {
-                if !value.is_nothing() {
-                    self.structure(
-                        &value.span,
-                        format!("{} where {what} are expected", value.describe()),
-                        "write one `key: value` a line, indented",
-                    );
-                }
-                &[]
-            }
-        };
+        let entries = if let Kind::Map(entries) = &value.kind { entries.as_slice() } else { &[] };
+        if !matches!(value.kind, Kind::Map(_)) && !value.is_nothing() {
+            self.structure(
+                &value.span,
+                format!("{} where {what} are expected", value.describe()),
+                "write one `key: value` a line, indented",
+            );
+        }
         entries.iter().map(|(key, value)| (key, value))
     }
 
-    fn default_keys(&mut self, value: &Node, place: Place<'_>, section: &str) -> Option<Default_> {
-        let mut found = Default_::default();
+    fn default_keys(&mut self, value: &Node, place: Place<'_>, section: &str) -> Option<DefaultKeys> {
+        let mut found = DefaultKeys::default();
         let mut good = true;
         let mut problems = Vec::new();
         for (key, value) in self.map_entries(value, "name, value and class") {
