@@ -176,16 +176,6 @@ impl Broker {
 
     /// Starts it with another environment or other arguments.
     pub(crate) fn start_with(config: &str, prepare: impl FnOnce(&mut Command)) -> Self {
-        let broker = Self::spawn(config, prepare);
-        wait_for("start", || {
-            assert!(broker.is_running(), "it ended:\n{}", broker.log.text());
-            net::get(broker.health, "/readyz").is_ok_and(|(_, body)| body.contains("\"started\":true"))
-        });
-        broker
-    }
-
-    /// Starts it without waiting for anything.
-    pub(crate) fn spawn(config: &str, prepare: impl FnOnce(&mut Command)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let health = free_port();
         let file = dir.path().join("serbroker.yaml");
@@ -195,7 +185,12 @@ impl Broker {
         command.args(["-n", "-u", "-c"]).arg(&file);
         prepare(&mut command);
         let process = Process::start(&mut command);
-        Self { log: process.stderr.clone(), process, health, dir }
+        let broker = Self { log: process.stderr.clone(), process, health, dir };
+        wait_for("start", || {
+            assert!(broker.is_running(), "it ended:\n{}", broker.log.text());
+            net::get(broker.health, "/readyz").is_ok_and(|(_, body)| body.contains("\"started\":true"))
+        });
+        broker
     }
 
     fn is_running(&self) -> bool {
