@@ -169,7 +169,6 @@ impl Port {
         }
         self.listener = Listener::start(self.conn.accepter.tcp.clone(), self.conn.options.accepter_retry);
         if self.listener.is_up() {
-            // the state is right before the task has run for the first time: the summary at start counts
             self.report.listening();
         }
     }
