@@ -6,6 +6,7 @@ mod support;
 
 use rustix::process::Signal;
 use std::fs;
+use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use support::net::{Client, End, get};
@@ -56,13 +57,10 @@ fn sigterm_does_not_wait_for_a_device_or_a_client_that_is_stuck() {
     // a terminal takes no more from its far end than its buffers hold
     client.0.set_nonblocking(true).unwrap();
     let data = pattern(1 << 20, 6);
-    wait_for("backlog", || {
-        use std::io::Write;
-        match client.0.write(&data) {
-            Ok(_) => false,
-            Err(e) => e.kind() == std::io::ErrorKind::WouldBlock,
-        }
-    });
+    let full = client.0.write_all(&data.repeat(32)).unwrap_err();
+    assert_eq!(full.kind(), std::io::ErrorKind::WouldBlock);
+    let moved = |direction: &str| broker.metric("serbroker_port_bytes_total", &[direction]);
+    wait_for("backlog", || moved("direction=\"from_clients\"") > moved("direction=\"to_device\""));
     client.0.set_nonblocking(false).unwrap();
     let (status, time) = broker.terminate();
     assert_eq!(status.code(), Some(0));
@@ -91,7 +89,6 @@ fn sighup_leaves_an_unchanged_port_and_its_stream_alone() {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            use std::io::Write;
             writer.write_all(&up).unwrap();
         });
         scope.spawn(|| kept.write(&down));

@@ -295,7 +295,7 @@ pub(crate) fn connection(name: &str, accepter: &str, device: &str, options: &[&s
     if !options.is_empty() {
         text.push_str("  options:\n");
         for option in options {
-            text.push_str(&format!("    {option}\n"));
+            text.extend(["    ", option, "\n"]);
         }
     }
     text

@@ -61,8 +61,8 @@ impl PySerial {
 
     /// A command that must not fail: `name` of session.py with `arguments`; its value and time.
     #[track_caller]
-    pub(crate) fn run(&mut self, name: &str, arguments: Value) -> Answer {
-        let command = json!([name, arguments]);
+    pub(crate) fn run(&mut self, name: &str, arguments: impl Into<Value>) -> Answer {
+        let command = json!([name, arguments.into()]);
         self.begin(&command);
         let answer = self.answer();
         assert!(answer.result.is_ok(), "{command}: {answer:?}");
@@ -71,7 +71,7 @@ impl PySerial {
 
     /// [`PySerial::run`], the value alone.
     #[track_caller]
-    pub(crate) fn value(&mut self, name: &str, arguments: Value) -> Value {
+    pub(crate) fn value(&mut self, name: &str, arguments: impl Into<Value>) -> Value {
         self.run(name, arguments).result.unwrap()
     }
 
@@ -97,7 +97,7 @@ impl Drop for PySerial {
 }
 
 pub(crate) fn hex(data: &[u8]) -> String {
-    data.iter().map(|byte| format!("{byte:02x}")).collect()
+    data.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 fn unhex(text: &str) -> Vec<u8> {
