@@ -99,7 +99,7 @@ impl Sources {
 }
 
 fn default_file(options: &RunOptions) -> Result<PathBuf, String> {
-    options.personality.find_config(std::path::Path::exists).ok_or_else(|| {
+    options.personality.find_config(Path::exists).ok_or_else(|| {
         let places = options.personality.default_config_files().join(", ");
         format!("no configuration file: none of {places} exists; name one with -c FILE")
     })
