@@ -35,21 +35,10 @@ pub fn reconcile<'a>(running: &BTreeMap<&'a str, &'a Connection>, desired: &[Con
 mod tests {
     use super::*;
     use crate::config::{Accepter, Connector, Family, Options, TcpListen};
-    use crate::serial::settings::{DeviceConfig, LineSettings};
+    use crate::serial::settings::DeviceConfig;
 
     fn connection(name: &str, path: &str) -> Connection {
-        let device = DeviceConfig {
-            path: path.to_owned(),
-            line: LineSettings::default(),
-            nobreak: false,
-            uucp_lock: true,
-            dtr: None,
-            rts: None,
-            write_only: false,
-            read_only: false,
-            rs485: None,
-            drain_ms: None,
-        };
+        let device = DeviceConfig::new(path);
         let tcp = TcpListen { family: Family::Any, host: None, port: 2000, nodelay: true, reuseaddr: true };
         Connection {
             name: name.to_owned(),

@@ -63,18 +63,7 @@ impl Pty {
 }
 
 fn config(path: &str) -> DeviceConfig {
-    DeviceConfig {
-        path: path.to_owned(),
-        line: LineSettings { local: true, ..LineSettings::default() },
-        nobreak: false,
-        uucp_lock: true,
-        dtr: None,
-        rts: None,
-        write_only: false,
-        read_only: false,
-        rs485: None,
-        drain_ms: None,
-    }
+    DeviceConfig { line: LineSettings { local: true, ..LineSettings::default() }, ..DeviceConfig::new(path) }
 }
 
 /// What can be compared of two settings.

@@ -168,6 +168,9 @@ impl Port {
             }
         }
         self.listener = Listener::start(self.conn.accepter.tcp.clone(), self.conn.options.accepter_retry);
+        if self.listener.is_up() {
+            self.report.listening();
+        }
     }
 
     /// Reads certificate and key again; new clients get the new ones.

@@ -173,7 +173,7 @@ fn open_file(config: &DeviceConfig, expected: &Metadata) -> Result<TTYPort, Open
     let in_use = || OpenError {
         path: path.to_owned(),
         operation: "open the device",
-        kind: OpenErrorKind::InUse { by: find_user(identity).map(describe_process) },
+        kind: OpenErrorKind::InUse { by: find_user(expected).map(describe_process) },
     };
     let access = match (config.write_only, config.read_only) {
         (true, _) => OFlag::O_WRONLY,

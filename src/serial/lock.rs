@@ -15,7 +15,7 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
 use nix::sys::signal::kill;
-use nix::sys::stat::major;
+use nix::sys::stat::{major, minor};
 use nix::unistd::Pid;
 
 /// Where UUCP lock files live.
@@ -222,8 +222,28 @@ pub(crate) fn describe_process(pid: i32) -> String {
     }
 }
 
-/// Another process that has the device open, as far as `/proc` shows it to us.
-pub(crate) fn find_user(identity: DeviceIdentity) -> Option<i32> {
+/// Another process that has the device: the one that holds its flock(2) lock, else one that has it
+/// open, as far as `/proc` shows it to us.
+pub(crate) fn find_user(node: &Metadata) -> Option<i32> {
+    let holder = fs::read_to_string("/proc/locks").ok().and_then(|table| flock_holder(&table, node));
+    holder.or_else(|| find_opener(DeviceIdentity::of(node)))
+}
+
+/// The process with a flock(2) lock on a file, in the table of `/proc/locks` (proc_locks(5)):
+/// `1: FLOCK  ADVISORY  WRITE 1234 00:18:5 0 EOF`, device numbers in hexadecimal.
+fn flock_holder(table: &str, node: &Metadata) -> Option<i32> {
+    let (major, minor) = (major(node.dev()), minor(node.dev()));
+    let file = format!("{major:02x}:{minor:02x}:{}", node.ino());
+    table.lines().find_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words[..] {
+            [_, "FLOCK", _, _, pid, place, ..] if place == file => pid.parse().ok(),
+            _ => None,
+        }
+    })
+}
+
+fn find_opener(identity: DeviceIdentity) -> Option<i32> {
     let own = process::id().cast_signed();
     let has_it = |pid: &i32| -> bool {
         let Ok(files) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
@@ -250,6 +270,22 @@ mod tests {
         let mut child = process::Command::new("true").spawn().unwrap();
         child.wait().unwrap();
         child.id().cast_signed()
+    }
+
+    #[test]
+    fn the_holder_of_a_lock_is_found() {
+        let file = tempfile::tempfile().unwrap();
+        let meta = file.metadata().unwrap();
+        let (major, minor) = (major(meta.dev()), minor(meta.dev()));
+        let table = format!(
+            "1: POSIX  ADVISORY  WRITE 7 {major:02x}:{minor:02x}:{ino} 0 EOF\n\
+             2: FLOCK  ADVISORY  WRITE 8 ff:ff:{ino} 0 EOF\n\
+             3: FLOCK  ADVISORY  WRITE 9 {major:02x}:{minor:02x}:{ino} 0 EOF\n\
+             3: -> FLOCK  ADVISORY  WRITE 10 {major:02x}:{minor:02x}:{ino} 0 EOF\n",
+            ino = meta.ino()
+        );
+        assert_eq!(flock_holder(&table, &meta), Some(9));
+        assert_eq!(flock_holder("", &meta), None);
     }
 
     #[test]

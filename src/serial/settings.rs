@@ -107,6 +107,24 @@ pub struct DeviceConfig {
     pub drain_ms: Option<u32>,
 }
 
+impl DeviceConfig {
+    /// The device at `path` with default settings: 9600N81, UUCP lock, lines as the kernel sets them.
+    pub fn new(path: impl Into<String>) -> Self {
+        Self {
+            path: path.into(),
+            line: LineSettings::default(),
+            nobreak: false,
+            uucp_lock: true,
+            dtr: None,
+            rts: None,
+            write_only: false,
+            read_only: false,
+            rs485: None,
+            drain_ms: None,
+        }
+    }
+}
+
 /// RS-485 settings of ser2net's `rs485=BEFORE:AFTER[:flag…]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Rs485 {

@@ -85,6 +85,8 @@ pub struct Codec {
     sub_malformed: bool,
     /// Found together with the item returned last.
     pending: Option<Request>,
+    /// The client took up COM-PORT without WILL ([`Options::imply_comport`]): the modem state is due.
+    implied: bool,
     options: Options,
     comport: ComPort,
     negotiated: bool,
@@ -100,6 +102,7 @@ impl Codec {
             sub_overlong: false,
             sub_malformed: false,
             pending: None,
+            implied: false,
             options: Options::new(options.rfc2217),
             comport: ComPort::new(options.rfc2217),
             negotiated: false,
@@ -118,6 +121,9 @@ impl Codec {
     pub fn next<'a>(&mut self, input: &mut &'a [u8], out: &mut Vec<u8>) -> Option<Item<'a>> {
         if let Some(request) = self.pending.take() {
             return Some(Item::Request(request));
+        }
+        if std::mem::take(&mut self.implied) {
+            return Some(Item::Request(Request::PollModem));
         }
         loop {
             let here: &'a [u8] = input;
@@ -281,7 +287,11 @@ impl Codec {
         if option != comport::OPTION || self.sub_malformed || !usable {
             return None;
         }
-        match self.comport.parse(body) {
+        let parsed = self.comport.parse(body);
+        if !matches!(parsed, Parsed::Unknown | Parsed::Malformed) {
+            self.implied |= self.options.imply_comport();
+        }
+        match parsed {
             Parsed::One(request) => Some(Item::Request(comport::join_lines(request, input))),
             Parsed::Two(first, second) => {
                 self.pending = Some(second);

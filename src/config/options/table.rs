@@ -165,7 +165,7 @@ pub const OPTIONS: &[Row] = &[
     as_default(row(Place::Layer("ssl"), "cert", TEXT, Some("/etc/ser2net/ser2net.crt"),
         "PEM file with the certificate chain; empty: the file of the key.")),
     as_default(row(Place::Layer("ssl"), "ca", TEXT, None,
-        "PEM file or directory with authorities for client certificates.")),
+        "PEM file with authorities for client certificates.")),
     as_default(row(Place::Layer("ssl"), "clientauth", BOOL, Some("false"),
         "A client must show a certificate that one of the authorities signed.")),
     as_default(row(Place::Layer("ssl"), "allow-authfail", BOOL, Some("false"),

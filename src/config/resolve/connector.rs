@@ -8,7 +8,7 @@ use crate::config::address;
 use crate::config::gensio::{self, FILTERS, Side, Stack, Word};
 use crate::config::options::{self, Place, Value};
 use crate::config::raw::Spanned;
-use crate::serial::settings::{DeviceConfig, LineSettings};
+use crate::serial::settings::DeviceConfig;
 
 /// Resolves a connector string. `None`, with a report, when it cannot be run.
 pub(super) fn resolve(
@@ -102,18 +102,7 @@ fn device(
         }
     };
     path_remarks(path, sub_span(text, &path_place), report);
-    let mut device = DeviceConfig {
-        path: path.to_owned(),
-        line: LineSettings::default(),
-        nobreak: false,
-        uucp_lock: true,
-        dtr: None,
-        rts: None,
-        write_only: false,
-        read_only: false,
-        rs485: None,
-        drain_ms: None,
-    };
+    let mut device = DeviceConfig::new(path);
     let no_options = Vec::new();
     let parenthesised = stack.base.as_ref().map_or(&no_options, |base| &base.options);
     for setting in settings(Place::Layer("serialdev"), parenthesised, text, defaults, report) {
