@@ -47,19 +47,18 @@ fn reserved_for_root() {
     let copy = dir.path().join("serbroker");
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     fs::copy(PROGRAM, &copy).unwrap();
-    let mut daemon =
-        Daemon::start_by(&connection("port", "tcp,127.0.0.1,81", "/dev/null", &[]), |config| {
-            if !is_root() {
-                let mut command = Command::new(PROGRAM);
-                command.args(["-n", "-c"]).arg(config);
-                return command;
-            }
-            // root in everything but the right to reserved ports: it must read the files
-            let mut command = Command::new("setpriv");
-            command.args(["--inh-caps=-net_bind_service", "--bounding-set=-net_bind_service"]);
-            command.arg(&copy).args(["-n", "-c"]).arg(config);
-            command
-        });
+    let daemon = Daemon::start_by(&connection("port", "tcp,127.0.0.1,81", "/dev/null", &[]), |config| {
+        if !is_root() {
+            let mut command = Command::new(PROGRAM);
+            command.args(["-n", "-c"]).arg(config);
+            return command;
+        }
+        // root in everything but the right to reserved ports: it must read the files
+        let mut command = Command::new("setpriv");
+        command.args(["--inh-caps=-net_bind_service", "--bounding-set=-net_bind_service"]);
+        command.arg(&copy).args(["-n", "-c"]).arg(config);
+        command
+    });
     daemon.logged(&["cannot listen on 127.0.0.1,81", "below 1024 are reserved", "CAP_NET_BIND_SERVICE"]);
     daemon.finish();
 }

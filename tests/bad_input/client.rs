@@ -55,8 +55,8 @@ fn with_telnet(trouble: impl FnOnce(SocketAddr) + Send) {
     });
     // it serves as before
     let mut client = daemon.connect("port");
-    client.write_all(b"\xff\xfd\x06").unwrap();
-    answered(&mut client, &[IAC, 251, 6]);
+    client.write_all(b"\xff\xfd\x63").unwrap();
+    answered(&mut client, &[IAC, 252, 99]);
     let grown = daemon.peak_rss().saturating_sub(before);
     println!("memory: {before} kB before, {grown} kB more at the peak");
     assert!(grown < 8 * 1024, "memory grew by {grown} kB");
@@ -110,7 +110,9 @@ fn a_subnegotiation_without_end() {
 #[test]
 fn subnegotiations_cut_off() {
     with_telnet(|address| {
-        for part in [&b"\xff"[..], b"\xff\xfa", b"\xff\xfa\x2c", b"\xff\xfa\x2c\x01\x00\x00", b"\xff\xfa\x2c\x01\xff"] {
+        for part in
+            [&b"\xff"[..], b"\xff\xfa", b"\xff\xfa\x2c", b"\xff\xfa\x2c\x01\x00\x00", b"\xff\xfa\x2c\x01\xff"]
+        {
             send_and_read(connect(address), part);
             let mut client = connect(address);
             client.write_all(part).unwrap();
@@ -136,11 +138,14 @@ fn a_flood_of_requests_whose_answers_are_never_read() {
         client.write_all(&[IAC, 251, 44]).unwrap();
         let request = [IAC, 250, 44, 0, IAC, 240].repeat(2 << 20);
         let taken = crate::kit::push_until_stuck(&mut client, &request, Duration::from_millis(1500));
-        assert!(taken < request.len(), "the broker took {taken} bytes of requests whose answers nobody reads");
+        assert!(
+            taken < request.len(),
+            "the broker took {taken} bytes of requests whose answers nobody reads"
+        );
         // and another client is not kept from anything
         let mut other = connect(address);
-        other.write_all(b"\xff\xfd\x06").unwrap();
-        answered(&mut other, &[IAC, 251, 6]);
+        other.write_all(b"\xff\xfd\x63").unwrap();
+        answered(&mut other, &[IAC, 252, 99]);
     });
 }
 

@@ -113,7 +113,10 @@ fn large_files_are_checked_in_time() {
 #[test]
 fn every_mistake_of_a_large_file_is_told() {
     let content: String = (0..2000).fold("%YAML 1.1\n---\n".to_owned(), |text, i| {
-        text + &format!("connection: &a{i}\n  accepter: telnet,tcpp,{}\n  connector: serialdev,/dev/null\n", 2000 + i)
+        text + &format!(
+            "connection: &a{i}\n  accepter: tcp(nodelai),{}\n  connector: serialdev,/dev/null\n",
+            2000 + i
+        )
     });
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("config.yaml");

@@ -104,7 +104,7 @@ pub(crate) fn connection(name: &str, accepter: &str, device: &str, options: &[&s
     if !options.is_empty() {
         text += "  options:\n";
         for option in options {
-            text += &format!("    {option}\n");
+            text.extend(["    ", option, "\n"]);
         }
     }
     text
@@ -113,7 +113,8 @@ pub(crate) fn connection(name: &str, accepter: &str, device: &str, options: &[&s
 /// A running broker with a port that nothing may disturb beside those of the test.
 pub(crate) struct Daemon {
     child: Child,
-    pub(crate) dir: TempDir,
+    /// Holds the configuration and the log.
+    _dir: TempDir,
     log: PathBuf,
     witness: Witness,
 }
@@ -152,7 +153,7 @@ impl Daemon {
         let client = TcpStream::connect(address).unwrap();
         client.set_read_timeout(Some(PATIENCE)).unwrap();
         client.set_write_timeout(Some(PATIENCE)).unwrap();
-        let mut daemon = Self { child, dir, log, witness: Witness { pty, client, seed: 1 } };
+        let mut daemon = Self { child, _dir: dir, log, witness: Witness { pty, client, seed: 1 } };
         daemon.exchange();
         daemon
     }

@@ -48,7 +48,9 @@ fn with_many_ports_and_clients() {
     let ports: String = ptys
         .iter()
         .enumerate()
-        .map(|(i, pty)| connection(&format!("port{i}"), "tcp,127.0.0.1,0", &pty.path, &["max-connections: 5"]))
+        .map(|(i, pty)| {
+            connection(&format!("port{i}"), "tcp,127.0.0.1,0", &pty.path, &["max-connections: 5"])
+        })
         .collect();
     let daemon = Daemon::start(&ports);
     let mut clients = Vec::new();
@@ -92,7 +94,9 @@ fn while_a_name_is_looked_up() {
     std::fs::write(&config, format!("%YAML 1.1\n---\n{port}")).unwrap();
     let log = dir.path().join("log");
     let mut child = Command::new("unshare")
-        .args(["--net", "--mount", "bash", "-c", &script, "bash", "python3", "-c", server, PROGRAM, "-n", "-c"])
+        .args([
+            "--net", "--mount", "bash", "-c", &script, "bash", "python3", "-c", server, PROGRAM, "-n", "-c",
+        ])
         .arg(&config)
         .stderr(std::fs::File::create(&log).unwrap())
         .spawn()
