@@ -78,7 +78,7 @@ fn marked_line(span: &Span) -> Option<(&str, usize, Range<usize>)> {
     let line = rest.split('\n').next().unwrap_or("");
     let line = line.strip_suffix('\r').unwrap_or(line);
     let start = span.start - from;
-    if start > line.len() {
+    if !line.is_char_boundary(start) {
         return None;
     }
     let mut end = span.end.max(span.start).saturating_sub(from).min(line.len());
