@@ -89,7 +89,7 @@ fn a_client_that_uses_com_port_has_agreed_to_it_and_hears_the_modem_state_once()
     let mut client = codec(true);
     let (_, items, out) = feed(&mut client, &[&b"\xff\xfd\x2c"[..], purge].concat());
     assert_eq!(out, b"\xff\xfc\x2c");
-    assert_eq!(items, [Item::Request(Request::Purge(Purge::Receive)), Item::Request(Request::PollModem)]);
+    assert_eq!(items, [Item::Request(Request::PollModem), Item::Request(Request::Purge(Purge::Receive))]);
     assert!(client.agreed());
     assert_eq!(feed(&mut client, purge).1, [Item::Request(Request::Purge(Purge::Receive))]);
     assert_eq!(feed(&mut client, b"\xff\xfb\x2c").1, []);
