@@ -179,11 +179,19 @@ fn drop_duplicates(file: &mut RawFile, diagnostics: &mut Vec<Diagnostic>) {
             seen.insert(name.value.clone(), name.span.clone());
             return true;
         };
+        let place = if Arc::ptr_eq(&first.source, &name.span.source) {
+            format!("in line {}", first.line_column().0)
+        } else {
+            format!("at {first:?}")
+        };
         diagnostics.push(Diagnostic {
             later: false,
             severity: Severity::Error,
             span: Some(name.span.clone()),
-            message: format!("a second connection with the name '{}'; the first is at {first:?}", name.value),
+            message: format!(
+                "a second connection with the name '{}'; the first, {place}, is used",
+                name.value
+            ),
             help: Some("give it another name".to_owned()),
             connection: Some(name.value.clone()),
         });
