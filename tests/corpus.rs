@@ -17,6 +17,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// TCP port numbers, and `udp/N` for the others.
 type Ports = BTreeSet<String>;
 
@@ -331,16 +333,22 @@ fn run(entry: &Entry) -> Result<(), String> {
             let expected = ours.ports.is_empty() && ours.errors && status.code() == Some(1);
             return if expected { Ok(()) } else { Err(format!("ended with {status}: {}", log())) };
         }
-        if begun.elapsed() > Duration::from_secs(20) {
+        if begun.elapsed() > PATIENCE {
             return Err(format!("did not become ready: {}", log()));
         }
     }
-    let sockets = sockets(child.0.id());
     let port = |socket: &String| socket.rsplit(':').next().unwrap_or("").to_owned();
-    let ports: Ports = sockets.iter().map(port).collect();
-    if ports != ours.ports {
-        return Err(format!("listens on {sockets:?}, should on {:?}: {}", ours.ports, log()));
-    }
+    // host names are looked up while the other ports already serve
+    let sockets = loop {
+        let sockets = sockets(child.0.id());
+        if sockets.iter().map(port).collect::<Ports>() == ours.ports {
+            break sockets;
+        }
+        if begun.elapsed() > PATIENCE {
+            return Err(format!("listens on {sockets:?}, should on {:?}: {}", ours.ports, log()));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
     let known = entry.sockets.iter().filter(|socket| ours.ports.contains(&port(socket)));
     let expected: BTreeSet<&String> = known.filter(|socket| !socket.starts_with("udp/")).collect();
     let both: Ports = expected.iter().map(|socket| port(socket)).collect();
