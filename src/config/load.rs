@@ -2,7 +2,7 @@
 
 use super::error::{Diagnostic, Severity, Source};
 use super::files::{self, MAX_FILE};
-use super::raw::RawFile;
+use super::raw::{Origin, RawFile};
 use super::{legacy, yaml};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -86,7 +86,10 @@ pub fn load(inputs: &Inputs) -> (RawFile, Vec<Diagnostic>) {
             later: false,
             severity: Severity::Warning,
             span: None,
-            message: "the configuration holds no connection".to_owned(),
+            message: match &inputs.file {
+                Some(path) => format!("{} holds no connection", path.display()),
+                None => "the configuration holds no connection".to_owned(),
+            },
             help: None,
             connection: None,
         });
@@ -184,6 +187,10 @@ fn drop_duplicates(file: &mut RawFile, diagnostics: &mut Vec<Diagnostic>) {
         } else {
             format!("at {first:?}")
         };
+        let help = match connection.origin {
+            Origin::Legacy => "give it another port, or remove one of the two lines",
+            Origin::Yaml => "give it another name",
+        };
         diagnostics.push(Diagnostic {
             later: false,
             severity: Severity::Error,
@@ -192,7 +199,7 @@ fn drop_duplicates(file: &mut RawFile, diagnostics: &mut Vec<Diagnostic>) {
                 "a second connection with the name '{}'; the first, {place}, is used",
                 name.value
             ),
-            help: Some("give it another name".to_owned()),
+            help: Some(help.to_owned()),
             connection: Some(name.value.clone()),
         });
         false

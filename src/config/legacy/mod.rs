@@ -272,13 +272,18 @@ impl Session {
         if std::mem::replace(&mut self.banner_said, true) {
             return;
         }
-        let message = if self.definitions.names(text) {
-            "the word 'banner' sends no banner, as in ser2net 4, though BANNER:banner is defined"
+        let (message, help) = if self.definitions.names(text) {
+            (
+                "the word 'banner' sends no banner, as in ser2net 4, though BANNER:banner is defined",
+                "give the BANNER: line and this word another name, for instance 'welcome'",
+            )
         } else {
-            "no BANNER: line defines 'banner'; no banner is sent"
+            (
+                "no BANNER: line defines 'banner'; no banner is sent",
+                "remove the word, or add `BANNER:welcome:text` above and write 'welcome' here",
+            )
         };
-        let help = "give the BANNER: line and this word another name, for instance 'welcome'".to_owned();
-        self.say(Severity::Warning, span, message.to_owned(), Some(help), None);
+        self.say(Severity::Warning, span, message.to_owned(), Some(help.to_owned()), None);
     }
 
     fn option(&mut self, option: &'static str, value: &str, span: Span, draft: &mut Draft<'_>) {

@@ -145,7 +145,8 @@ fn mistakes_are_named_with_what_to_write() {
     check(line("9600 led-tx=nosuch"), Error, "led-tx=nosuch", "");
     check(line("9600 NON"), Warning, "NON", "'NONE'");
     check(line("9600 banner1"), Warning, "banner1", "BANNER:banner1:text");
-    check(line("9600 banner"), Warning, "banner", "another name");
+    check(line("9600 banner"), Warning, "banner", "remove the word");
+    check(complaint("BANNER:banner:x\n1:raw:0:/d:9600 banner"), Warning, "banner", "another name");
     check(line("9600 # LOCAL"), Warning, "# LOCAL", "line of its own");
     check(complaint("2000:RAW:0:/dev/x"), Error, "RAW", "'raw'");
     check(complaint("2000: raw:0:/dev/x"), Error, " raw", "'raw'");
