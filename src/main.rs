@@ -55,7 +55,15 @@ fn run(options: &RunOptions) -> Result<(), String> {
     let _pid_file = options.pid_file.as_deref().and_then(pid_file);
     info!("serbroker {} starts", env!("CARGO_PKG_VERSION"));
     let broker = Broker::new(sources, options.signature.as_deref())?;
-    runtime(options.threads)?.block_on(broker.run(reading))
+    finish(runtime(options.threads)?, broker.run(reading))
+}
+
+/// Runs to the end. What still blocks a thread then, such as the look-up of a name or the open(2)
+/// of a device, is not waited for.
+fn finish<T>(runtime: Runtime, work: impl Future<Output = T>) -> T {
+    let result = runtime.block_on(work);
+    runtime.shutdown_background();
+    result
 }
 
 /// Writes the pid file. As with ser2net the program runs without it if that fails.
@@ -108,7 +116,7 @@ fn check(files: &[PathBuf]) -> ExitCode {
 /// Simulated devices, served on loopback until Ctrl-C.
 fn demo(verbosity: u8) -> Result<(), String> {
     start_log(verbosity, false, "serbroker");
-    runtime(None)?.block_on(async {
+    finish(runtime(None)?, async {
         let demo = Demo::start().map_err(|e| format!("cannot create the simulated devices: {e}"))?;
         let sources = Sources::file(demo.config_file());
         let reading = sources.read();

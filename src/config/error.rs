@@ -1,15 +1,42 @@
 //! Diagnostics that point at the user's text.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A text that was read: the file's name as the user gave it, and its content.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Source {
     /// Name for messages: a path, `-Y` or `-C`.
     pub name: String,
     /// The whole text.
     pub text: String,
+    /// Where each line begins, found when first asked for: a file of megabytes may have thousands
+    /// of places to tell of.
+    lines: OnceLock<Vec<usize>>,
+}
+
+impl PartialEq for Source {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.text == other.text
+    }
+}
+
+impl Eq for Source {}
+
+impl Source {
+    /// A text with the name that messages call it by.
+    pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { name: name.into(), text: text.into(), lines: OnceLock::new() }
+    }
+
+    /// Number of the line, from 1, that the byte `at` is in, and where that line begins.
+    pub fn line(&self, at: usize) -> (usize, usize) {
+        let starts = self.lines.get_or_init(|| {
+            std::iter::once(0).chain(self.text.match_indices('\n').map(|(at, _)| at + 1)).collect()
+        });
+        let number = starts.partition_point(|&start| start <= at);
+        (number, number.checked_sub(1).and_then(|i| starts.get(i)).copied().unwrap_or(0))
+    }
 }
 
 /// A place in a [`Source`]: a range of bytes.
@@ -33,9 +60,9 @@ impl fmt::Debug for Span {
 impl Span {
     /// Line and column of the start, both counted from 1; columns count characters.
     pub fn line_column(&self) -> (usize, usize) {
-        let upto = self.source.text.get(..self.start.min(self.source.text.len())).unwrap_or("");
-        let line = upto.matches('\n').count() + 1;
-        let column = upto.rsplit('\n').next().map_or(0, |l| l.chars().count()) + 1;
+        let at = self.start.min(self.source.text.len());
+        let (line, begin) = self.source.line(at);
+        let column = self.source.text.get(begin..at).map_or(0, |before| before.chars().count()) + 1;
         (line, column)
     }
 }

@@ -50,7 +50,7 @@ pub fn load(inputs: &Inputs) -> (RawFile, Vec<Diagnostic>) {
             }
             Ok(text) => {
                 let format = recognise(&text, path);
-                let source = Arc::new(Source { name: path.display().to_string(), text });
+                let source = Arc::new(Source::new(path.display().to_string(), text));
                 match format {
                     Format::Yaml => yaml.read(&source, Some(path)),
                     Format::Legacy => {
@@ -62,11 +62,11 @@ pub fn load(inputs: &Inputs) -> (RawFile, Vec<Diagnostic>) {
         }
     }
     if !inputs.yaml.is_empty() {
-        let text = inputs.yaml.iter().map(|text| snippet(text) + "\n").collect();
-        yaml.read(&Arc::new(Source { name: "-Y".to_owned(), text }), None);
+        let text: String = inputs.yaml.iter().map(|text| snippet(text) + "\n").collect();
+        yaml.read(&Arc::new(Source::new("-Y", text)), None);
     }
     for line in &inputs.legacy {
-        lines.read(&Arc::new(Source { name: "-C".to_owned(), text: line.clone() }));
+        lines.read(&Arc::new(Source::new("-C", line.as_str())));
     }
     let parts = [(yaml.file, yaml.diagnostics), (lines.file, lines.diagnostics)];
     let mut file = RawFile::default();

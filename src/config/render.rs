@@ -4,6 +4,7 @@
 use super::error::{Diagnostic, Severity, Span};
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use std::fmt::Write as _;
+use std::ops::Range;
 
 /// Renders diagnostics as plain text.
 pub fn render(diagnostics: &[Diagnostic]) -> String {
@@ -65,18 +66,33 @@ fn one(out: &mut String, diagnostic: &Diagnostic, renderer: &Renderer) {
     }
 }
 
-/// The first line that a span touches, its number from 1, and the marked bytes of it.
-fn marked_line(span: &Span) -> Option<(&str, usize, std::ops::Range<usize>)> {
+/// Bytes of a long line that are shown before the marked place, and from there on.
+const SHOWN: usize = 120;
+
+/// The first line that a span touches, its number from 1, and the marked bytes of it. Of a very
+/// long line only the part around the mark.
+fn marked_line(span: &Span) -> Option<(&str, usize, Range<usize>)> {
     let text = span.source.text.as_str();
-    let before = text.get(..span.start)?;
-    let from = before.rfind('\n').map_or(0, |i| i + 1);
-    let line = text.get(from..)?.lines().next().unwrap_or("");
+    let (number, from) = span.source.line(span.start);
+    let rest = text.get(from..)?;
+    let line = rest.split('\n').next().unwrap_or("");
+    let line = line.strip_suffix('\r').unwrap_or(line);
     let start = span.start - from;
+    if !line.is_char_boundary(start) {
+        return None;
+    }
     let mut end = span.end.max(span.start).saturating_sub(from).min(line.len());
     while !line.is_char_boundary(end) {
         end += 1;
     }
-    (start <= line.len()).then(|| (line, before.matches('\n').count() + 1, start..end.max(start)))
+    let (mut first, mut last) = (start.saturating_sub(SHOWN), line.len().min(start + SHOWN));
+    while !line.is_char_boundary(first) {
+        first -= 1;
+    }
+    while !line.is_char_boundary(last) {
+        last += 1;
+    }
+    Some((line.get(first..last)?, number, start - first..end.clamp(start, last) - first))
 }
 
 #[cfg(test)]
@@ -87,7 +103,7 @@ mod tests {
     use std::sync::Arc;
 
     fn span(text: &str, start: usize, end: usize) -> Span {
-        Span { source: Arc::new(Source { name: "x.yaml".into(), text: text.into() }), start, end }
+        Span { source: Arc::new(Source::new("x.yaml", text)), start, end }
     }
 
     #[test]
@@ -101,6 +117,16 @@ mod tests {
             "x.yaml:2:17: error: connection a: unknown option 'nodelai'\n  \
              |\n2 |   accepter: tcp(nodelai),2000\n  |                 ^^^^^^^\n  help: did you mean nodelay?\n"
         );
+    }
+
+    #[test]
+    fn of_a_long_line_the_part_around_the_place() {
+        let text = format!("{}here{}\n", "ä".repeat(5000), "ö".repeat(5000));
+        let at = text.find("here").unwrap_or_default();
+        let out = render(&[Diagnostic::new(Severity::Error, span(&text, at, at + 4), "wrong")]);
+        assert!(out.len() < 1000 && out.contains("äähereöö") && out.contains(" ^^^^\n"), "{out}");
+        let whole = render(&[Diagnostic::new(Severity::Error, span(&text, 0, text.len()), "wrong")]);
+        assert!(whole.len() < 1000, "{whole}");
     }
 
     #[test]

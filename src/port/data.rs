@@ -20,7 +20,10 @@ pub(super) const UPLINK_CHUNK: usize = 8 * 1024;
 const TURNS: usize = 4;
 /// A client with so many bytes to take, while another keeps up, is closed: it would have to be
 /// waited for, or its memory would grow without end.
-const SLOW_LIMIT: usize = 256 * 1024;
+pub(super) const SLOW_LIMIT: usize = 256 * 1024;
+/// A client with so many bytes of answers to take is not read: it could otherwise ask without end
+/// and never listen.
+const ANSWERS_LIMIT: usize = 64 * 1024;
 /// A request waits so long for the data before it; a device that takes nothing must not keep
 /// a client from resetting it.
 pub(super) const HELD_LIMIT: Duration = Duration::from_secs(1);
@@ -35,7 +38,10 @@ impl Port {
             }
             for _ in 0..TURNS {
                 let session = &self.sessions[i];
-                let readable = session.greeted && session.ending.is_none() && session.held.is_none();
+                let readable = session.greeted
+                    && session.ending.is_none()
+                    && session.held.is_none()
+                    && session.out.len() <= ANSWERS_LIMIT;
                 if !readable || !self.to_dev.is_empty() || !self.read_client(cx, i) {
                     break;
                 }

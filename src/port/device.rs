@@ -9,7 +9,7 @@ use crate::config::Template;
 use crate::metrics::{CloseReason, DeviceFailure, DropDirection, DropReason, PortState, SerialError};
 use crate::serial::request::Notice;
 use crate::serial::settings::LineSettings;
-use crate::serial::{Counters, Device, IoFailure, ModemLines, OpenError, Opened};
+use crate::serial::{Counters, Device, IoFailure, ModemLines, OpenError, OpenErrorKind, Opened};
 use crate::telnet::Codec;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -150,7 +150,9 @@ impl Port {
         let sendon = text(self, &self.conn.options.sendon);
         self.batch = Batch::new(&self.conn.options, sendon, &line);
         self.closeon = text(self, &self.conn.options.closeon).filter(|t| !t.is_empty()).map(Matcher::new);
-        self.errors.over(&"open");
+        for trouble in OpenErrorKind::NAMES {
+            self.errors.over(&trouble);
+        }
         self.report.state(PortState::Open);
         info!(port = %self.name, device = %self.conn.connector.device.path, "device open at {line}");
         let first = self.sessions.first().map(|s| s.peer);
@@ -167,7 +169,7 @@ impl Port {
     fn open_failed(&mut self, cx: &mut Context<'_>, error: &OpenError) {
         self.dev = DeviceState::Closed;
         self.env.claims.give_back(&self.conn.connector.text);
-        self.complain("open", &error.to_string());
+        self.complain(error.kind.name(), &error.to_string());
         self.report.failed(error.failure(), error.to_string());
         let text = format!("Device open failure: {}\r\n", error.client_text());
         for session in &mut self.sessions {

@@ -1,5 +1,6 @@
 //! One client of a port: its stream, its codec and what could not be sent to it yet.
 
+use super::data::SLOW_LIMIT;
 use super::outbuf::OutBuf;
 use super::scratch;
 use crate::metrics::CloseReason;
@@ -142,6 +143,10 @@ impl Session {
         encode(codec, &mut wire);
         if !wire.is_empty() {
             self.send_wire(cx, &wire);
+            // what others of the port ask for is told to this one too, whether it reads or not
+            if self.out.len() > SLOW_LIMIT {
+                self.ending.get_or_insert(CloseReason::SlowReader);
+            }
         }
     }
 

@@ -48,6 +48,25 @@ pub enum OpenErrorKind {
     Other(io::Error),
 }
 
+impl OpenErrorKind {
+    /// All values of [`OpenErrorKind::name`].
+    pub const NAMES: [&'static str; 6] =
+        ["missing device", "device in use", "bad lock file", "no permission", "no terminal", "open"];
+
+    /// A name for the kind of trouble: one that lasts is not logged again and again, but another is.
+    pub fn name(&self) -> &'static str {
+        let [missing, in_use, bad_lock, permission, no_terminal, other] = Self::NAMES;
+        match self {
+            Self::NotFound => missing,
+            Self::InUse { .. } => in_use,
+            Self::BadLockFile { .. } => bad_lock,
+            Self::Permission { .. } => permission,
+            Self::NotATty => no_terminal,
+            Self::Other(_) => other,
+        }
+    }
+}
+
 impl OpenError {
     /// An error of the system at some step behind open(2).
     pub fn other(path: &str, operation: &'static str, error: io::Error) -> Self {

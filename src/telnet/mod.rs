@@ -83,8 +83,8 @@ pub struct Codec {
     sub_overlong: bool,
     /// It held an IAC followed by neither IAC nor SE.
     sub_malformed: bool,
-    /// Found together with the item returned last.
-    pending: Option<Request>,
+    /// Found together with the item returned last, the next one at the end.
+    pending: Vec<Request>,
     options: Options,
     comport: ComPort,
     negotiated: bool,
@@ -99,7 +99,7 @@ impl Codec {
             sub: Vec::new(),
             sub_overlong: false,
             sub_malformed: false,
-            pending: None,
+            pending: Vec::new(),
             options: Options::new(options.rfc2217),
             comport: ComPort::new(options.rfc2217),
             negotiated: false,
@@ -116,7 +116,7 @@ impl Codec {
     /// are appended to `out`; they are never longer than the input that caused them. `None`: the
     /// input is used up. An input may end anywhere: the rest of a command is read from the next one.
     pub fn next<'a>(&mut self, input: &mut &'a [u8], out: &mut Vec<u8>) -> Option<Item<'a>> {
-        if let Some(request) = self.pending.take() {
+        if let Some(request) = self.pending.pop() {
             return Some(Item::Request(request));
         }
         loop {
@@ -250,7 +250,7 @@ impl Codec {
         }
         match change {
             Change::ClientOn => {
-                self.pending = Some(Request::PollModem);
+                self.pending.push(Request::PollModem);
                 Some(Item::ComPort(true))
             }
             Change::ClientOff => Some(Item::ComPort(false)),
@@ -282,21 +282,20 @@ impl Codec {
             return None;
         }
         match self.comport.parse(body) {
-            Parsed::One(request) => Some(Item::Request(comport::join_lines(request, input))),
-            Parsed::Two(first, second) => {
-                self.pending = Some(second);
-                Some(Item::Request(first))
-            }
-            Parsed::Echo(body) => {
-                self.comport.write(&body, out);
-                None
-            }
-            Parsed::Unknown => None,
+            Parsed::One(request) => self.pending.push(comport::join_lines(request, input)),
+            Parsed::Two(first, second) => self.pending.extend([second, first]),
+            Parsed::Echo(body) => self.comport.write(&body, out),
+            Parsed::Unknown => return None,
             Parsed::Malformed => {
                 self.dropped += 1;
-                None
+                return None;
             }
         }
+        if self.options.imply_comport() {
+            // as after WILL, the client learns the modem state first
+            self.pending.push(Request::PollModem);
+        }
+        self.pending.pop().map(Item::Request)
     }
 }
 

@@ -165,6 +165,21 @@ impl Options {
         self.answers = 0;
     }
 
+    /// The client used COM-PORT. If it has asked for the option, though at the wrong end, and has not
+    /// said whether it will, this says that it does; true: it is news.
+    ///
+    /// pyserial needs this. It asks for COM-PORT at both ends, but when the server's DO reaches it
+    /// before it has sent its own WILL, it takes the option as agreed upon and never sends WILL.
+    pub(super) fn imply_comport(&mut self) -> bool {
+        let asked = self.refused_server[usize::from(comport::OPTION)] > 0;
+        let side = &mut self.client[3];
+        let news = asked && side.state == State::WantYes;
+        if news {
+            side.state = State::Yes;
+        }
+        news
+    }
+
     pub(super) fn comport_agreed(&self) -> bool {
         self.client[3].state == State::Yes
     }

@@ -82,6 +82,33 @@ fn a_client_that_agrees_to_everything_hears_what_ser2net_says() {
     assert_eq!(notice(&mut codec, Notice::Modem(0), true), b"\xff\xfa\x2c\x6b\x00\xff\xf0");
 }
 
+/// What pyserial does when the server's DO comes before it has sent its WILL.
+#[test]
+fn a_client_that_uses_com_port_has_agreed_to_it_and_hears_the_modem_state_once() {
+    let purge = b"\xff\xfa\x2c\x0c\x01\xff\xf0";
+    let mut client = codec(true);
+    let (_, items, out) = feed(&mut client, &[&b"\xff\xfd\x2c"[..], purge].concat());
+    assert_eq!(out, b"\xff\xfc\x2c");
+    assert_eq!(items, [Item::Request(Request::PollModem), Item::Request(Request::Purge(Purge::Receive))]);
+    assert!(client.agreed());
+    assert_eq!(feed(&mut client, purge).1, [Item::Request(Request::Purge(Purge::Receive))]);
+    assert_eq!(feed(&mut client, b"\xff\xfb\x2c").1, []);
+    // not one that has refused or never spoke of it, not by nonsense, not where there is no such protocol
+    let mut silent = codec(true);
+    assert_eq!(feed(&mut silent, purge).1, [Item::Request(Request::Purge(Purge::Receive))]);
+    let mut refusing = codec(true);
+    feed(&mut refusing, b"\xff\xfd\x2c\xff\xfc\x2c");
+    feed(&mut refusing, purge);
+    let mut confused = codec(true);
+    feed(
+        &mut confused,
+        b"\xff\xfd\x2c\xff\xfa\x2c\x63\x01\xff\xf0\xff\xfa\x2c\x0c\xff\xf0\xff\xfa\x18\x0c\x01\xff\xf0",
+    );
+    let mut plain = codec(false);
+    feed(&mut plain, &[&b"\xff\xfd\x2c"[..], purge].concat());
+    assert!(!silent.agreed() && !refusing.agreed() && !confused.agreed() && !plain.agreed());
+}
+
 #[test]
 fn requests_for_other_options_are_refused_each_time_up_to_a_bound() {
     let mut codec = codec(true);

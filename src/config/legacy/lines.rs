@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     fn of(text: &str) -> (Arc<Source>, Vec<Line>) {
-        let source = Arc::new(Source { name: "t".to_owned(), text: text.to_owned() });
+        let source = Arc::new(Source::new("t", text));
         let lines = lines(&source);
         (source, lines)
     }

@@ -2,7 +2,7 @@ use super::*;
 
 fn read(text: &str) -> Session {
     let mut session = Session::default();
-    session.read(&Arc::new(Source { name: "t".to_owned(), text: text.to_owned() }));
+    session.read(&Arc::new(Source::new("t", text)));
     session
 }
 

@@ -75,7 +75,7 @@ impl File {
     }
 
     pub(super) fn resolve_as(self, origin: Origin) -> (Config, Vec<Diagnostic>) {
-        let source = Arc::new(Source { name: "t.yaml".into(), text: self.text });
+        let source = Arc::new(Source::new("t.yaml", self.text));
         let spanned = |(start, end, value): &Piece| Spanned {
             value: value.clone(),
             span: Span { source: source.clone(), start: *start, end: *end },

@@ -135,7 +135,7 @@ impl Session {
             self.structure(span, message, "split the configuration");
             return;
         }
-        let source = Arc::new(Source { name: shown, text });
+        let source = Arc::new(Source::new(shown, text));
         self.read(&source, Some(path));
     }
 }

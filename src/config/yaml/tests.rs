@@ -2,7 +2,7 @@ use super::*;
 
 fn read(text: &str) -> Session {
     let mut session = Session::default();
-    session.read(&Arc::new(Source { name: "t".to_owned(), text: text.to_owned() }), None);
+    session.read(&Arc::new(Source::new("t", text)), None);
     session
 }
 
@@ -297,7 +297,7 @@ mod includes {
         let text = main.replace("{DIR}", dir.path().to_str().unwrap());
         std::fs::write(&path, &text).unwrap();
         let mut session = Session::default();
-        session.read(&Arc::new(Source { name: "main".to_owned(), text }), Some(&path));
+        session.read(&Arc::new(Source::new("main", text)), Some(&path));
         session
     }
 

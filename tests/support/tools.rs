@@ -1,0 +1,50 @@
+//! Programs that the tests run. Under CI a missing one is a failure, elsewhere the test is skipped.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Where `name` is; `None`: not installed, and that has been said.
+#[track_caller]
+pub(crate) fn tool(name: &str, package: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file());
+    if found.is_none() {
+        missing(&format!("{name} is not installed; Debian has it in package {package}"));
+    }
+    found
+}
+
+/// Something that a test needs is not there.
+#[track_caller]
+pub(crate) fn missing(what: &str) {
+    assert!(std::env::var_os("CI").is_none(), "{what}");
+    eprintln!("skipped: {what}");
+}
+
+/// A Python that has pyserial: `$SERBROKER_PYTHON`, the one in `target/venv`, or the system's.
+#[track_caller]
+pub(crate) fn python() -> Option<PathBuf> {
+    if let Some(named) = std::env::var_os("SERBROKER_PYTHON") {
+        let named = PathBuf::from(named);
+        assert!(has_pyserial(&named), "{} (from SERBROKER_PYTHON) has no pyserial", named.display());
+        return Some(named);
+    }
+    let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/venv/bin/python");
+    let found = [venv, "python3".into()].into_iter().find(|python| has_pyserial(python));
+    if found.is_none() {
+        missing(
+            "no Python with pyserial: python3 -m venv target/venv && target/venv/bin/pip install pyserial==3.5",
+        );
+    }
+    found
+}
+
+fn has_pyserial(python: &Path) -> bool {
+    let status = Command::new(python)
+        .args(["-c", "import serial.rfc2217"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    status.is_ok_and(|s| s.success())
+}
