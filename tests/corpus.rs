@@ -17,6 +17,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// TCP port numbers, and `udp/N` for the others.
 type Ports = BTreeSet<String>;
 
@@ -229,6 +231,47 @@ fn every_message_has_its_place() {
     }
 }
 
+/// Messages read one by one: what is marked is what is wrong.
+#[test]
+fn marks_are_under_the_offending_word() {
+    for (file, line, column, marked, help) in [
+        ("legacy/012-zh-notes-ser2net-b.conf", 1, 70, "banner", "remove the word"),
+        ("legacy/022-JoeyPei-instant-console.conf", 4, 69, "rotate", "LOCAL"),
+        ("legacy/031-kingjamez-Scopify.conf", 80, 40, "NON", "'NONE'"),
+        ("legacy/037-salkin-raspi-emit-manager.conf", 73, 16, "{{DEVICE}}", "placeholder"),
+        ("legacy/065-upstream-sample-v3.5.1.conf", 337, 1, "3003", "another port"),
+        ("legacy/074-selfweigh-readme.conf", 1, 12, "dev:/tty/USB0:9600", "behind the whole device"),
+        ("legacy/111-ser2net-issue45.conf", 1, 78, "banner1", "BANNER:banner1:text"),
+        ("legacy/145-openwrt-packages-uci-generated.conf", 80, 9, "parity", "DEFAULT:speed"),
+        ("yaml/032-drqp-servo-comment.yaml", 4, 3, "trace-both", "below 'options:'"),
+        ("yaml/036-home-assistant-dsmr.yaml", 6, 15, "*banner", "define: &banner"),
+        ("yaml/044-ramses_rf-transport-docstring.yaml", 4, 1, "connector", "indent it below"),
+        ("yaml/059-ser2net-issue100-trunc.yaml", 1, 1, "YAML 1.1", "%YAML 1.1"),
+        ("yaml/062-ser2net-issue74.yaml", 5, 15, "*banner-123", "define: &banner-123"),
+        ("yaml/081-ser2net-issue35.yaml", 6, 44, "kickolduser=true", "under options:"),
+        ("yaml/097-dut-serial-en-readme.yaml", 10, 15, "1", "a comment ends the text"),
+        ("yaml/110-gbfc-serial-addon-off.yaml", 4, 13, "&gbfc_serial", "connector: serialdev"),
+        ("yaml/113-modbus-security-notes-es.yaml", 1, 25, ":", "one key a line"),
+        ("yaml/118-ssl-clientauth-script.yaml", 2, 17, "clientauth", "CA="),
+        ("yaml/135-cfouche3005-addon-ser2net.yaml", 5, 5, "enable", "beside accepter"),
+        ("yaml/140-cristicc-visionfive-debos.yaml", 6, 33, "{BAUD}n81", "placeholder"),
+        ("yaml/147-zwave-js-docs-mdns.yaml", 2, 19, "<port>", "placeholder"),
+    ] {
+        let diagnostics = read(&corpus().join(file)).diagnostics;
+        let found = diagnostics.iter().find(|d| {
+            let Some(span) = &d.span else { return false };
+            span.line_column() == (line, column)
+                && span.source.text.get(span.start..span.end) == Some(marked)
+                && d.help.as_ref().is_some_and(|text| text.contains(help))
+        });
+        assert!(
+            found.is_some(),
+            "{file}: no '{marked}' at {line}:{column}:\n{}",
+            render::render(&diagnostics)
+        );
+    }
+}
+
 /// Files for the real program, chosen so that each brings something the others do not.
 const SAMPLE: [&str; 26] = [
     "legacy/003-adicon-CyeLoFi.conf",
@@ -331,16 +374,22 @@ fn run(entry: &Entry) -> Result<(), String> {
             let expected = ours.ports.is_empty() && ours.errors && status.code() == Some(1);
             return if expected { Ok(()) } else { Err(format!("ended with {status}: {}", log())) };
         }
-        if begun.elapsed() > Duration::from_secs(20) {
+        if begun.elapsed() > PATIENCE {
             return Err(format!("did not become ready: {}", log()));
         }
     }
-    let sockets = sockets(child.0.id());
     let port = |socket: &String| socket.rsplit(':').next().unwrap_or("").to_owned();
-    let ports: Ports = sockets.iter().map(port).collect();
-    if ports != ours.ports {
-        return Err(format!("listens on {sockets:?}, should on {:?}: {}", ours.ports, log()));
-    }
+    // host names are looked up while the other ports already serve
+    let sockets = loop {
+        let sockets = sockets(child.0.id());
+        if sockets.iter().map(port).collect::<Ports>() == ours.ports {
+            break sockets;
+        }
+        if begun.elapsed() > PATIENCE {
+            return Err(format!("listens on {sockets:?}, should on {:?}: {}", ours.ports, log()));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
     let known = entry.sockets.iter().filter(|socket| ours.ports.contains(&port(socket)));
     let expected: BTreeSet<&String> = known.filter(|socket| !socket.starts_with("udp/")).collect();
     let both: Ports = expected.iter().map(|socket| port(socket)).collect();

@@ -118,8 +118,13 @@ fn port(word: &Word, services: &str) -> Result<u16, Problem> {
         return Err(refuse(format!("'{text}' is not a port"))
             .help(format!("write host and port with a comma between them: {host},{number}")));
     }
-    service(services, text, "tcp")
-        .ok_or_else(|| refuse(format!("'{text}' is neither a port number nor the name of a service")))
+    service(services, text, "tcp").ok_or_else(|| {
+        let problem = refuse(format!("'{text}' is neither a port number nor the name of a service"));
+        match super::suggest::fill_in(text) {
+            Some(help) => problem.help(help),
+            None => problem,
+        }
+    })
 }
 
 /// Looks a service up in a text of the form of services(5).

@@ -2,7 +2,7 @@
 
 use super::error::{Diagnostic, Severity, Source};
 use super::files::{self, MAX_FILE};
-use super::raw::RawFile;
+use super::raw::{Origin, RawFile};
 use super::{legacy, yaml};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -86,7 +86,10 @@ pub fn load(inputs: &Inputs) -> (RawFile, Vec<Diagnostic>) {
             later: false,
             severity: Severity::Warning,
             span: None,
-            message: "the configuration holds no connection".to_owned(),
+            message: match &inputs.file {
+                Some(path) => format!("{} holds no connection", path.display()),
+                None => "the configuration holds no connection".to_owned(),
+            },
             help: None,
             connection: None,
         });
@@ -179,12 +182,24 @@ fn drop_duplicates(file: &mut RawFile, diagnostics: &mut Vec<Diagnostic>) {
             seen.insert(name.value.clone(), name.span.clone());
             return true;
         };
+        let place = if Arc::ptr_eq(&first.source, &name.span.source) {
+            format!("in line {}", first.line_column().0)
+        } else {
+            format!("at {first:?}")
+        };
+        let help = match connection.origin {
+            Origin::Legacy => "give it another port, or remove one of the two lines",
+            Origin::Yaml => "give it another name",
+        };
         diagnostics.push(Diagnostic {
             later: false,
             severity: Severity::Error,
             span: Some(name.span.clone()),
-            message: format!("a second connection with the name '{}'; the first is at {first:?}", name.value),
-            help: Some("give it another name".to_owned()),
+            message: format!(
+                "a second connection with the name '{}'; the first, {place}, is used",
+                name.value
+            ),
+            help: Some(help.to_owned()),
             connection: Some(name.value.clone()),
         });
         false

@@ -21,6 +21,26 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
+/// The part of a text that a template left for somebody to fill in: `{PORT}`, `{{ device }}`,
+/// `<port>`, `$PORT`.
+pub fn placeholder(text: &str) -> Option<&str> {
+    for (open, close) in [("{{", "}}"), ("${", "}"), ("{", "}"), ("<", ">")] {
+        let Some(start) = text.find(open) else { continue };
+        let inner = start + open.len();
+        let Some(length) = text[inner..].find(close).filter(|length| *length > 0) else { continue };
+        return Some(&text[start..inner + length + close.len()]);
+    }
+    let start = text.find('$')?;
+    let name = text[start + 1..].find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let end = name.map_or(text.len(), |length| start + 1 + length);
+    Some(&text[start..end]).filter(|found| found.len() > 1)
+}
+
+/// Help for a text with a placeholder.
+pub fn fill_in(text: &str) -> Option<String> {
+    placeholder(text).map(|found| format!("'{found}' is a placeholder: write the value that is meant"))
+}
+
 /// Longer words are not compared: nobody misspells a word of this length, and the cost is square.
 const LONGEST: usize = 64;
 
@@ -50,6 +70,22 @@ fn distance(a: &str, b: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn placeholders_of_templates() {
+        for (text, found) in [
+            ("{{DEVICE}}", "{{DEVICE}}"),
+            ("/dev/serial/by-alias/<dut>", "<dut>"),
+            ("{BAUD}n81", "{BAUD}"),
+            ("${PORT}", "${PORT}"),
+            ("tcp,$PORT,x", "$PORT"),
+        ] {
+            assert_eq!(placeholder(text), Some(found));
+        }
+        for text in ["/dev/ttyS0", "<", "{}", "a$", "x>y<", ""] {
+            assert_eq!(placeholder(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn near_words_are_found_and_far_ones_are_not() {

@@ -109,8 +109,14 @@ impl Session {
             remctl: self.definitions.remctl,
         };
         let path = alias.unwrap_or_else(|| line.text[device.clone()].to_owned());
-        let stem = self.device_stem(line, device.clone(), &path, &name);
-        if let Some(options) = options {
+        // "dev:/tty/USB0": a colon has slipped, and what follows is no list of options
+        let slipped =
+            options.clone().filter(|o| !path.starts_with('/') && line.text[o.clone()].starts_with('/'));
+        let stem = match &slipped {
+            Some(rest) => self.slipped_colon(line, device.start..rest.end, &name),
+            None => self.device_stem(line, device.clone(), &path, &name),
+        };
+        if let Some(options) = options.filter(|_| slipped.is_none()) {
             self.options(line, options, &mut draft);
         }
         if state == "rawlp" {
@@ -201,6 +207,8 @@ impl Session {
         }
         let help = if path.is_empty() {
             "write a path such as /dev/ttyS0".to_owned()
+        } else if let Some(help) = super::suggest::fill_in(path) {
+            help
         } else if let Some(near) = super::suggest::nearest(path, self.definitions.devices()) {
             format!("did you mean the DEVICE: '{near}'?")
         } else {
@@ -208,6 +216,17 @@ impl Session {
         };
         let message = format!("the device '{path}' is not a path");
         self.say(Severity::Error, line.span(range), message, Some(help), Some(name));
+        None
+    }
+
+    /// A path with a colon in its first part.
+    fn slipped_colon(&mut self, line: &Line, range: Range<usize>, name: &str) -> Option<String> {
+        let text = &line.text[range.clone()];
+        let place = range.start..range.start + text.find(char::is_whitespace).unwrap_or(text.len());
+        let (first, rest) = line.text[place.clone()].split_once(':').unwrap_or((text, ""));
+        let message = format!("the device '{first}' is not a path, and '{rest}' is no option");
+        let help = "a colon stands only behind the whole device: write for instance /dev/ttyUSB0:9600";
+        self.say(Severity::Error, line.span(place), message, Some(help.to_owned()), Some(name));
         None
     }
 
@@ -253,13 +272,18 @@ impl Session {
         if std::mem::replace(&mut self.banner_said, true) {
             return;
         }
-        let message = if self.definitions.names(text) {
-            "the word 'banner' sends no banner, as in ser2net 4, though BANNER:banner is defined"
+        let (message, help) = if self.definitions.names(text) {
+            (
+                "the word 'banner' sends no banner, as in ser2net 4, though BANNER:banner is defined",
+                "give the BANNER: line and this word another name, for instance 'welcome'",
+            )
         } else {
-            "no BANNER: line defines 'banner'; no banner is sent"
+            (
+                "no BANNER: line defines 'banner'; no banner is sent",
+                "remove the word, or add `BANNER:welcome:text` above and write 'welcome' here",
+            )
         };
-        let help = "give the BANNER: line and this word another name, for instance 'welcome'".to_owned();
-        self.say(Severity::Warning, span, message.to_owned(), Some(help), None);
+        self.say(Severity::Warning, span, message.to_owned(), Some(help.to_owned()), None);
     }
 
     fn option(&mut self, option: &'static str, value: &str, span: Span, draft: &mut Draft<'_>) {

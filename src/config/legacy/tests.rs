@@ -145,7 +145,8 @@ fn mistakes_are_named_with_what_to_write() {
     check(line("9600 led-tx=nosuch"), Error, "led-tx=nosuch", "");
     check(line("9600 NON"), Warning, "NON", "'NONE'");
     check(line("9600 banner1"), Warning, "banner1", "BANNER:banner1:text");
-    check(line("9600 banner"), Warning, "banner", "another name");
+    check(line("9600 banner"), Warning, "banner", "remove the word");
+    check(complaint("BANNER:banner:x\n1:raw:0:/d:9600 banner"), Warning, "banner", "another name");
     check(line("9600 # LOCAL"), Warning, "# LOCAL", "line of its own");
     check(complaint("2000:RAW:0:/dev/x"), Error, "RAW", "'raw'");
     check(complaint("2000: raw:0:/dev/x"), Error, " raw", "'raw'");
@@ -153,6 +154,8 @@ fn mistakes_are_named_with_what_to_write() {
     check(complaint("2000:raw:1.5:/dev/x"), Error, "1.5", "0 for no timeout");
     check(complaint("2000:raw:0"), Error, "2000:raw:0", "<device>");
     check(complaint("2000:raw:0:ttyS0:9600"), Error, "ttyS0", "/dev/ttyS0");
+    check(complaint("2000:raw:0:{{DEV}}:9600"), Error, "{{DEV}}", "placeholder");
+    check(complaint("2000:raw:0:dev:/tty/x:9600 NONE"), Error, "dev:/tty/x:9600", "behind the whole device");
     check(complaint("1.2.3.4:20:raw:0:/dev/x"), Error, "1.2.3.4:20", "'1.2.3.4,20'");
     check(complaint("hello world"), Error, "hello world", "<port>");
     check(complaint("banner:b1:x"), Error, "b1", "'BANNER:' in capitals");

@@ -8,6 +8,7 @@ use crate::config::address;
 use crate::config::gensio::{self, FILTERS, Side, Stack, Word};
 use crate::config::options::{self, Place, Value};
 use crate::config::raw::Spanned;
+use crate::config::suggest::fill_in;
 use crate::serial::settings::DeviceConfig;
 
 /// Resolves a connector string. `None`, with a report, when it cannot be run.
@@ -146,5 +147,7 @@ fn path_remarks(path: &str, span: crate::config::error::Span, report: &mut Repor
         report.warning(span, format!("blanks are part of the device name '{path}'"), help);
     } else if path.contains('*') {
         report.warning(span, format!("'*' in '{path}' is not replaced"), Some("write *(name)".into()));
+    } else if let Some(help) = fill_in(path) {
+        report.warning(span, format!("the device '{path}' was not filled in"), Some(help));
     }
 }

@@ -5,6 +5,7 @@ use crate::config::error::Span;
 use crate::config::gensio::Word;
 use crate::config::options::{self, Kind, Place, Row, Status, Value};
 use crate::config::raw::Spanned;
+use crate::config::suggest::fill_in;
 
 /// A `default:` entry for an option of a type.
 #[derive(Clone, Debug)]
@@ -116,7 +117,10 @@ fn unknown(place: Place, word: &Word, span: Span, report: &mut Report) {
         _ if other_place(Place::Connection) => {
             (" behind the device".to_owned(), Some(format!("write it under options: as {name}")))
         }
-        _ => (" behind the device".to_owned(), upper_case(name).or_else(|| suggestion(place, name))),
+        _ => (
+            " behind the device".to_owned(),
+            fill_in(&word.text).or_else(|| upper_case(name)).or_else(|| suggestion(place, name)),
+        ),
     };
     report.error(span, format!("unknown option '{}'{of}", word.text), help);
 }

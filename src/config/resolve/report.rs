@@ -61,7 +61,7 @@ impl Report {
 }
 
 /// The span of some bytes of a text. Where the text does not stand in the source letter by letter
-/// (substitutions, folded lines), it is the span of the whole text.
+/// (substitutions, folded lines), it is the one place that reads the same, or else the whole text.
 pub(super) fn sub_span(text: &Spanned<String>, place: &Range<usize>) -> Span {
     let span = &text.span;
     let source = span.source.text.as_str();
@@ -75,5 +75,15 @@ pub(super) fn sub_span(text: &Spanned<String>, place: &Range<usize>) -> Span {
             };
         }
     }
-    span.clone()
+    let written = source.get(span.start..span.end).unwrap_or("");
+    let piece = text.value.get(place.clone()).filter(|piece| piece.len() > 1).unwrap_or("");
+    let mut found = written.match_indices(piece);
+    match (piece, found.next(), found.next()) {
+        ("", ..) => span.clone(),
+        (_, Some((at, _)), None) => {
+            let start = span.start + at;
+            Span { source: span.source.clone(), start, end: start + piece.len() }
+        }
+        _ => span.clone(),
+    }
 }

@@ -4,7 +4,7 @@ use super::names::{Problem, Version};
 use super::tree::{Kind, Node};
 use super::{Place, Session};
 use crate::config::error::{Diagnostic, Severity, Span};
-use crate::config::raw::{Origin, RawConnection, RawOption, Spanned};
+use crate::config::raw::{Origin, RawConnection, RawOption, RawValue, Spanned};
 
 /// Keys of a connection. `name` is how ser2net 4.0 named connections without an anchor.
 const KEYS: [&str; 6] = ["accepter", "connector", "timeout", "enable", "options", "name"];
@@ -30,12 +30,14 @@ struct Draft {
 
 impl Draft {
     fn error(&mut self, span: &Span, message: String, help: Option<String>) {
-        self.problems.push((span.clone(), Problem { message, help, part: None, warning: false }));
+        self.problems
+            .push((span.clone(), Problem { message, help, part: None, warning: false, undefined: false }));
     }
 
     fn warning(&mut self, span: &Span, message: String, help: &str) {
         let help = Some(help.to_owned());
-        self.problems.push((span.clone(), Problem { message, help, part: None, warning: true }));
+        self.problems
+            .push((span.clone(), Problem { message, help, part: None, warning: true, undefined: false }));
     }
 }
 
@@ -133,6 +135,7 @@ impl Session {
                     }),
                     part: None,
                     warning: false,
+                    undefined: false,
                 };
                 draft.problems.push((name.span.clone(), problem));
             }
@@ -218,7 +221,20 @@ impl Session {
         };
         for (key, value) in entries {
             let name = self.text(key, place, &mut draft.problems);
+            let before = draft.problems.len();
             let raw = self.raw_value(value, place, &mut draft.problems);
+            if name.eq_ignore_ascii_case("banner") {
+                // many published files lack the define; nobody needs the banner to use the port
+                let rest = if raw == RawValue::Scalar(String::new()) {
+                    "; no banner is sent"
+                } else {
+                    "; the banner goes without it"
+                };
+                for (_, problem) in draft.problems[before..].iter_mut().filter(|(_, p)| p.undefined) {
+                    problem.warning = true;
+                    problem.message.push_str(rest);
+                }
+            }
             draft.options.push(RawOption {
                 name: Spanned { value: name, span: key.span.clone() },
                 value: Some(Spanned { value: raw, span: value.span.clone() }),

@@ -99,12 +99,17 @@ impl Session {
                 _ => {
                     let Some(node) = builder.node(first)? else { continue };
                     if !node.is_nothing() {
-                        self.structure(
-                            &node.span,
-                            format!("{} where keys such as 'connection:' are expected", node.describe()),
+                        let header =
+                            matches!(&node.kind, Kind::Scalar { text, .. } if text.starts_with("YAML "));
+                        let help = if header {
+                            "write `%YAML 1.1`, with the percent sign, or remove the line"
+                        } else {
                             "a configuration is a mapping: `connection: &name` with accepter: and \
-                             connector: below it",
-                        );
+                             connector: below it"
+                        };
+                        let message =
+                            format!("{} where keys such as 'connection:' are expected", node.describe());
+                        self.structure(&node.span, message, help);
                     }
                 }
             }
@@ -177,10 +182,10 @@ impl Session {
     fn unknown_main_key(&mut self, word: &str, span: &Span) {
         let keys = MAIN_KEYS.iter().map(|(key, _)| *key).chain(OWN_KEYS);
         let help = match super::suggest::nearest(word, keys) {
-            Some(near) => format!("did you mean '{near}:'?"),
-            None if connection::is_connection_key(word) => {
+            _ if connection::is_connection_key(word) => {
                 format!("'{word}:' belongs to a connection: indent it below `connection: &name`")
             }
+            Some(near) => format!("did you mean '{near}:'?"),
             None => "the keys of the main level are connection, define, default, include, rotator, \
                      admin, led, their plurals, metrics and allow"
                 .to_owned(),
@@ -251,6 +256,7 @@ impl Session {
                         help: None,
                         part: None,
                         warning: false,
+                        undefined: false,
                     },
                 ));
                 String::new()
@@ -349,10 +355,18 @@ fn explain(error: &SyntaxError, text: &str) -> (usize, &'static str) {
         "a quote or bracket that is opened must be closed"
     } else if error.message.contains("mapping values") {
         "one key a line; a text that holds ': ' must stand in quotes"
+    } else if error.message.contains("expected key") && comment_before(&text[..line]) {
+        "a comment ends the text that goes on here; put it on a line of its own, above the key"
     } else {
         "check the indentation: keys of one connection begin in the same column"
     };
     (at, hint)
+}
+
+/// The last line ends with a comment, and with something before it.
+fn comment_before(text: &str) -> bool {
+    let last = text.trim_end().rsplit('\n').next().unwrap_or("").trim_start();
+    !last.starts_with('#') && (last.contains(" #") || last.contains("\t#"))
 }
 
 #[cfg(test)]

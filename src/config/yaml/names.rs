@@ -37,6 +37,8 @@ pub(super) struct Problem {
     pub(super) part: Option<(usize, usize)>,
     /// The text can be used as it stands.
     pub(super) warning: bool,
+    /// A name is not defined; the text is there without it.
+    pub(super) undefined: bool,
 }
 
 /// The names known so far. A later definition wins; names outlive documents and files.
@@ -78,6 +80,7 @@ impl Names {
                 help: None,
                 part,
                 warning: false,
+                undefined: false,
             });
         }
         Ok(())
@@ -97,6 +100,7 @@ impl Names {
             help: Some(help),
             part,
             warning: false,
+            undefined: true,
         }
     }
 
@@ -141,6 +145,7 @@ impl Names {
                     )),
                     part: Some((at, text.len())),
                     warning: true,
+                    undefined: false,
                 });
                 return (String::new(), problems);
             };
@@ -178,6 +183,7 @@ fn file_text(name: &str, dir: Option<&Path>, part: Option<(usize, usize)>) -> Re
         help: problem.help,
         part,
         warning: false,
+        undefined: false,
     })
 }
 

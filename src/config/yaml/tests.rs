@@ -121,9 +121,10 @@ fn a_connection_has_its_keys_with_places() {
 #[test]
 fn a_mistake_in_a_connection_costs_that_connection_only() {
     let base = "connection: &a\n  accepter: tcp,1\n  connector: serialdev,/dev/a\n";
-    let cases: [(String, &str, &str); 12] = [
-        (one("*nosuch"), "*nosuch", "define: &nosuch"),
-        (one("'x*(nosuch)y'"), "*(nosuch)", "define: &nosuch"),
+    let cases: [(String, &str, &str); 13] = [
+        (one("*nosuch").replace("banner", "openstr"), "*nosuch", "define: &nosuch"),
+        (base.replace("tcp,1", "'tcp,*(nosuch)'"), "*(nosuch)", "define: &nosuch"),
+        (base.replace("serialdev,/dev/a", "*nosuch"), "*nosuch", "define: &nosuch"),
         (one("'*{/no/file}'"), "*{/no/file}", ""),
         (format!("{base}  enable: true\n"), "true", "`enable: on`"),
         (format!("{base}  enable: ''\n"), "''", "`enable: on`"),
@@ -151,10 +152,35 @@ fn a_mistake_in_a_connection_costs_that_connection_only() {
 }
 
 #[test]
+fn a_banner_that_nobody_defined_costs_the_banner_only() {
+    for (banner, marked, rest, left) in
+        [("*nosuch", "*nosuch", "no banner is sent", ""), ("'x*(nosuch)y'", "*(nosuch)", "without it", "xy")]
+    {
+        let found = complaint(&one(banner));
+        assert_eq!((found.0, found.1.as_str()), (Severity::Warning, marked));
+        assert!(found.2.ends_with(rest) && found.3.contains("define: &nosuch"), "{found:?}");
+        assert_eq!(option(&read(&one(banner)), "a", "banner"), left);
+    }
+}
+
+#[test]
+fn help_fits_what_is_seen_in_published_files() {
+    let folded =
+        "connection: &a\n  accepter: tcp,1\n  connector: serialdev,\n    /dev/a, # why\n    9600n81\n";
+    let (_, marked, message, help) = complaint(folded);
+    assert!(
+        marked == "9" && message.contains("expected key") && help.contains("comment"),
+        "{message}, {help}"
+    );
+    assert!(complaint("YAML 1.1\n---\n").3.contains("%YAML"));
+    assert!(complaint("connector: x\n").3.contains("indent it"));
+}
+
+#[test]
 fn all_mistakes_are_reported_at_once() {
     let session = read(&format!(
         "connection: &a\n  accepter: *x\n  foo: 1\n  enable: maybe\n{}{OK}",
-        one("*y").replace("&a", "&b")
+        one("*y").replace("&a", "&b").replace("banner", "openstr")
     ));
     let lines: Vec<_> =
         session.diagnostics.iter().map(|d| d.span.as_ref().unwrap().line_column().0).collect();
