@@ -60,6 +60,10 @@ fn promtool_and_the_counters_agree_with_the_traffic() {
     // as they were sent, commands included; what is received of the device counts without escapes
     assert_eq!(bytes("telnet", "from_clients"), 7);
     assert_eq!(bytes("telnet", "to_clients"), 3);
+    // longer than any that RFC 2217 knows, and none of its option
+    remote.send(&[&b"\xff\xfa\x2c\x01"[..], &[7; 1000], b"\xff\xf0!"].concat());
+    assert_eq!(b.read(1), b"!");
+    broker.wait_metric("serbroker_port_telnet_malformed_total", &["port=\"telnet\""], 1);
     let raw_port = ["port=\"raw\""];
     assert_eq!(broker.metric("serbroker_port_connections_total", &raw_port), 2);
     assert_eq!(broker.metric("serbroker_port_refusals_total", &raw_port), 1);

@@ -92,16 +92,12 @@ labels! {
         PortBusy = "port_busy",
         /// Another connection has the device.
         DeviceBusy = "device_busy",
-        /// The device could not be opened.
-        DeviceFailed = "device_failed",
         /// The address is not among those allowed.
         NotAllowed = "not_allowed",
         /// The TLS handshake failed or took too long.
         Tls = "tls",
         /// The port is being closed or replaced.
         Closing = "closing",
-        /// The broker itself ran out of something (file descriptors, tasks).
-        Resources = "resources",
     }
 }
 

@@ -8,7 +8,7 @@ use super::session::Held;
 use crate::metrics::{CloseReason, Direction, DropDirection, DropReason};
 use crate::serial::IoFailure;
 use crate::serial::request::Request;
-use crate::telnet::Item;
+use crate::telnet::{Codec, Item};
 use crate::timer::PreciseTimer;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -106,6 +106,12 @@ impl Port {
                 // part of a synch: what was before it is not thrown away, as with ser2net
                 Some(Item::DataMark) => {}
             }
+        }
+        let session = &mut self.sessions[index];
+        let malformed = session.codec.as_ref().map_or(0, Codec::dropped);
+        if malformed > session.malformed {
+            self.report.metrics().telnet_malformed(malformed - session.malformed);
+            session.malformed = malformed;
         }
     }
 

@@ -83,6 +83,6 @@ fn client_text(why: Refusal) -> &'static str {
         Refusal::PortBusy => "Port already in use\r\n",
         Refusal::DeviceBusy => "Port's device already in use\r\n",
         Refusal::NotAllowed => "Accessed denied due to your net address\r\n",
-        Refusal::DeviceFailed | Refusal::Tls | Refusal::Closing | Refusal::Resources => "",
+        Refusal::Tls | Refusal::Closing => "",
     }
 }

@@ -41,6 +41,8 @@ pub(super) struct Session {
     pub(super) greeted: bool,
     /// The client asked for silence (RFC 2217 FLOWCONTROL-SUSPEND).
     suspended: bool,
+    /// Malformed subnegotiations that metrics were told of.
+    pub(super) malformed: u64,
     /// Why it is to be taken off the port; looked at when the poll is over.
     pub(super) ending: Option<CloseReason>,
     /// TLS holds bytes that are not on the wire yet.
@@ -60,6 +62,7 @@ impl Session {
             active: now,
             greeted: false,
             suspended: false,
+            malformed: 0,
             ending: None,
             unflushed: false,
         }
@@ -111,7 +114,10 @@ impl Session {
         while self.out.is_empty() && !wire.is_empty() {
             match self.stream.poll_write(cx, wire) {
                 Poll::Ready(Ok(n)) => wire = &wire[n..],
-                Poll::Ready(Err(e)) => return self.failed(&e),
+                Poll::Ready(Err(e)) => {
+                    self.failed(&e);
+                    break;
+                }
                 Poll::Pending => break,
             }
         }
@@ -177,14 +183,17 @@ impl Session {
         !self.suspended && self.backlog() == 0
     }
 
-    /// Bytes that the client has yet to take.
+    /// Bytes that could not be written yet.
+    pub(super) fn unsent(&self) -> usize {
+        self.out.len() + self.parked.len()
+    }
+
+    /// Like [`Session::unsent`], but not 0 either while TLS holds something back.
     pub(super) fn backlog(&self) -> usize {
-        self.out.len() + self.parked.len() + usize::from(self.unflushed)
+        self.unsent() + usize::from(self.unflushed)
     }
 
     pub(super) fn failed(&mut self, error: &io::Error) {
-        self.out.clear();
-        self.parked.clear();
         self.unflushed = false;
         self.ending.get_or_insert(match error.kind() {
             io::ErrorKind::TimedOut => CloseReason::PeerTimeout,

@@ -202,10 +202,16 @@ impl Port {
                 "client left after {seconds:.1} s: {}", reason.describe()
             );
         }
-        if reason == CloseReason::Kicked {
-            self.dropped(DropDirection::ToClients, DropReason::ClientClosed, session.backlog());
-        } else {
-            self.let_go(cx, session);
+        let unsent = session.unsent();
+        match reason {
+            CloseReason::Kicked
+            | CloseReason::PeerReset
+            | CloseReason::PeerTimeout
+            | CloseReason::PeerError => {
+                self.dropped(DropDirection::ToClients, DropReason::ClientClosed, unsent);
+            }
+            CloseReason::SlowReader => self.dropped(DropDirection::ToClients, DropReason::SlowReader, unsent),
+            _ => self.let_go(cx, session),
         }
         self.schedule_look();
     }
@@ -219,7 +225,7 @@ impl Port {
     }
 
     fn cut(&mut self, index: usize) {
-        let left = self.leaving.remove(index).session.backlog();
+        let left = self.leaving.remove(index).session.unsent();
         self.dropped(DropDirection::ToClients, DropReason::ClientClosed, left);
     }
 

@@ -20,7 +20,6 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
@@ -35,9 +34,6 @@ use super::request::Purge;
 use super::settings::{DeviceConfig, LineSettings, Rs485};
 use super::sys::{self, Termios2, rs485_flag};
 use super::termios;
-
-/// How often a drain looks whether the output is gone.
-const DRAIN_POLL: Duration = Duration::from_millis(5);
 
 /// An open device that does not yet belong to a reactor. Dropping it closes the device.
 #[derive(Debug)]
@@ -399,23 +395,6 @@ impl Device {
         let drained = empty && sys::transmitter_empty(&self.0.file) != Some(false);
         self.0.state.drained = drained;
         drained
-    }
-
-    /// Waits until all output has left, at most `limit`; true when it has. To be called before the
-    /// device is dropped, when its output must not be discarded.
-    pub async fn drain(&mut self, limit: Duration) -> bool {
-        let all_sent = async {
-            loop {
-                match sys::out_queue(&self.0.file) {
-                    Ok(0) if sys::transmitter_empty(&self.0.file) != Some(false) => return true,
-                    Ok(_) => tokio::time::sleep(DRAIN_POLL).await,
-                    Err(_gone) => return false,
-                }
-            }
-        };
-        let sent = tokio::time::timeout(limit, all_sent).await.unwrap_or(false);
-        self.0.state.drained = sent;
-        sent
     }
 
     /// Programs the line, and returns what the driver made of it: the speed that it really runs at,
