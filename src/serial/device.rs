@@ -131,10 +131,7 @@ impl Device {
         let saved = if config.write_only {
             None
         } else {
-            let termios = sys::termios(&file).map_err(|error| match error.raw_os_error() {
-                Some(libc::ENOTTY | libc::EINVAL) => refuse("use it", OpenErrorKind::NotATty),
-                _ => failed("read its settings")(error),
-            })?;
+            let termios = sys::termios(&file).map_err(failed("read its settings"))?;
             Some(Saved { termios, modem: sys::modem_bits(&file).ok(), rs485: None })
         };
         let mut parts = Parts {
@@ -193,6 +190,13 @@ fn open_file(config: &DeviceConfig, expected: &Metadata) -> Result<TTYPort, Open
     let found = file.metadata().map_err(other)?;
     if DeviceIdentity::of(&found) != identity || found.ino() != expected.ino() {
         return Err(other(io::Error::other("the path became another device just now")));
+    }
+    // What is no terminal is not ours to lock: others use /dev/null too.
+    if !config.write_only
+        && let Err(error) = sys::termios(&file)
+        && matches!(error.raw_os_error(), Some(libc::ENOTTY | libc::EINVAL))
+    {
+        return Err(OpenError { path: path.to_owned(), operation: "use it", kind: OpenErrorKind::NotATty });
     }
     // Only who has the lock may touch the exclusive flag: the flag belongs to the device, not to
     // the open file, and closing clears it.
