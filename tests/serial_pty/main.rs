@@ -7,73 +7,19 @@
 //! at as well; without it that test says that it is skipped.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers outside of test functions")]
 
+mod pty;
+
+use pty::{Pty, bits, config, refusal};
 use std::fs;
 use std::io::{Read, Write};
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{
-    ControlModes, InputModes, LocalModes, OutputModes, SpecialCodeIndex, Termios, tcgetattr,
-};
+use rustix::termios::{ControlModes, InputModes, LocalModes, OutputModes, SpecialCodeIndex};
 use serbroker::serial::request::Purge;
 use serbroker::serial::settings::{DeviceConfig, Flow, LineSettings, Parity, Rs485};
-use serbroker::serial::{Device, IoFailure, OpenError, OpenErrorKind, Opened};
-
-/// A pseudo-terminal whose master plays the device.
-struct Pty {
-    master: fs::File,
-    path: String,
-    dir: tempfile::TempDir,
-}
-
-impl Pty {
-    fn new() -> Self {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        grantpt(&master).unwrap();
-        unlockpt(&master).unwrap();
-        let path = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
-        Self { master: master.into(), path, dir: tempfile::tempdir().unwrap() }
-    }
-
-    fn config(&self) -> DeviceConfig {
-        config(&self.path)
-    }
-
-    /// Another name for the device.
-    fn link(&self, name: &str) -> String {
-        let link = self.dir.path().join(name);
-        symlink(&self.path, &link).unwrap();
-        link.to_str().unwrap().to_owned()
-    }
-
-    fn open(&self, config: &DeviceConfig) -> Result<Opened, OpenError> {
-        Device::open_with_lock_dir(config, self.dir.path())
-    }
-
-    fn open_local(&self) -> Opened {
-        self.open(&self.config()).unwrap()
-    }
-
-    fn termios(&self) -> Termios {
-        tcgetattr(&self.master).unwrap()
-    }
-}
-
-fn config(path: &str) -> DeviceConfig {
-    DeviceConfig { line: LineSettings { local: true, ..LineSettings::default() }, ..DeviceConfig::new(path) }
-}
-
-/// What can be compared of two settings.
-fn bits(t: &Termios) -> (InputModes, OutputModes, ControlModes, LocalModes, u32, u32) {
-    (t.input_modes, t.output_modes, t.control_modes, t.local_modes, t.input_speed(), t.output_speed())
-}
-
-fn refusal(result: Result<Opened, OpenError>) -> OpenError {
-    result.map(|_| ()).unwrap_err()
-}
+use serbroker::serial::{Device, IoFailure, OpenErrorKind};
 
 #[test]
 fn settings_as_recorded_and_put_back() {
