@@ -138,8 +138,6 @@ pub struct Options {
     pub sendon: Option<Template>,
     /// RFC 2217 signature; `None`: the default one.
     pub signature: Option<Template>,
-    /// Send a break when the client sends a telnet sync.
-    pub telnet_brk_on_sync: bool,
     /// Gather bytes of the device for a short time.
     pub chardelay: bool,
     /// Characters to wait for, in tenths.
@@ -162,8 +160,6 @@ pub struct Options {
     pub allow: Option<Vec<IpNet>>,
     /// Wait between attempts to listen.
     pub accepter_retry: Duration,
-    /// Wait between attempts to open the device.
-    pub connector_retry: Duration,
     /// Send the reason as text to a client that is refused.
     pub refusal_text: bool,
 }

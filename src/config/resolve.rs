@@ -80,11 +80,13 @@ fn settings(raw: &RawFile, diagnostics: &mut Vec<Diagnostic>) -> (Option<SocketA
     for (path, value) in &raw.settings {
         let refused = |message| Diagnostic::new(Severity::Error, path.span.clone(), message);
         match path.value.as_str() {
-            "metrics" | "metrics.listen" => match access::metrics(value) {
+            "metrics" | "metrics.listen" => match access::metrics(value, &path.span) {
                 Ok(address) => metrics = Some(address),
-                Err(message) => diagnostics.push(
-                    refused(message).help("write for instance metrics: 127.0.0.1:9100, or metrics: 9100"),
-                ),
+                Err(error) => diagnostics.push(Diagnostic {
+                    span: error.span.or(Some(path.span.clone())),
+                    ..refused(error.message)
+                        .help("write for instance metrics: 127.0.0.1:9100, or metrics: 9100")
+                }),
             },
             // Running without a limit that was asked for would let strangers in.
             "allow" => match access::allowed(value) {

@@ -1,10 +1,13 @@
 //! Who may connect (`remaddr`, `allow`) and where health is served (`metrics`).
 
 use crate::config::address::{self, Address};
+use crate::config::error::Span;
 use crate::config::gensio::Problem;
-use crate::config::raw::{RawValue, Spanned};
+use crate::config::raw::RawValue;
+use crate::config::yaml::de::{self, ValueError};
 use crate::config::{Family, RemoteRule};
 use ipnet::IpNet;
+use serde::Deserialize;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
 /// Why a rule cannot be used.
@@ -128,27 +131,45 @@ fn collect(value: &RawValue, list: &mut Vec<IpNet>) -> Result<(), String> {
 
 /// Reads the value of `metrics`: `address:port`, a port alone (on 127.0.0.1), or a mapping with
 /// `listen`.
-pub(super) fn metrics(value: &RawValue) -> Result<SocketAddr, String> {
-    match value {
-        RawValue::Scalar(text) => {
-            if let Ok(port) = text.parse::<u16>() {
-                return Ok(SocketAddr::from(([127, 0, 0, 1], port)));
-            }
-            let text =
-                text.strip_prefix("localhost:").map_or_else(|| text.clone(), |p| format!("127.0.0.1:{p}"));
-            text.parse().map_err(|_| format!("'{text}' is not an address and a port"))
+pub(super) fn metrics(value: &RawValue, span: &Span) -> Result<SocketAddr, ValueError> {
+    let Listen(address) = match value {
+        RawValue::Map(_) => de::from_value::<MetricsSection>(value, span)?.listen,
+        _ => de::from_value(value, span)?,
+    };
+    Ok(address)
+}
+
+/// `metrics:` as a mapping.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MetricsSection {
+    listen: Listen,
+}
+
+/// Where to listen.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct Listen(SocketAddr);
+
+impl TryFrom<String> for Listen {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if let Ok(port) = text.parse::<u16>() {
+            return Ok(Self(SocketAddr::from(([127, 0, 0, 1], port))));
         }
-        RawValue::Map(entries) => match entries.as_slice() {
-            [(Spanned { value: key, .. }, listen)] if key == "listen" => metrics(&listen.value),
-            _ => Err("metrics has one entry, listen".into()),
-        },
-        RawValue::List(_) => Err("metrics is one address".into()),
+        let numeric = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+        let address = numeric.as_ref().unwrap_or(&text).parse();
+        address.map(Self).map_err(|_| format!("'{text}' is not an address and a port"))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::error::Source;
+    use crate::config::raw::Spanned;
+    use std::sync::Arc;
 
     fn rules(text: &str) -> Option<Vec<String>> {
         let show = |r: RemoteRule| format!("{} {:?}", r.net, r.port);
@@ -203,7 +224,17 @@ mod tests {
 
     #[test]
     fn metrics_addresses() {
-        let scalar = |t: &str| metrics(&RawValue::Scalar(t.into())).map(|a| a.to_string());
+        let span = Span { source: Arc::new(Source::new("t.yaml", "x")), start: 0, end: 1 };
+        let read = |value: &RawValue| metrics(value, &span).map(|a| a.to_string());
+        let scalar = |t: &str| read(&RawValue::Scalar(t.into()));
+        let map = |key: &str, t: &str| {
+            let spanned = |v: String| Spanned { value: v, span: span.clone() };
+            let value = Spanned { value: RawValue::Scalar(t.into()), span: span.clone() };
+            read(&RawValue::Map(vec![(spanned(key.into()), value)]))
+        };
+        assert_eq!(map("listen", "9100"), Ok("127.0.0.1:9100".into()));
+        assert!(map("listen", "host:1").is_err() && map("address", "9100").is_err());
+        assert!(read(&RawValue::List(Vec::new())).is_err());
         assert_eq!(scalar("127.0.0.1:9100"), Ok("127.0.0.1:9100".into()));
         assert_eq!(scalar("9100"), Ok("127.0.0.1:9100".into()));
         assert_eq!(scalar("localhost:9100"), Ok("127.0.0.1:9100".into()));

@@ -69,7 +69,6 @@ impl std::default::Default for Options {
             closeon: None,
             sendon: None,
             signature: None,
-            telnet_brk_on_sync: false,
             chardelay: true,
             chardelay_scale: 0,
             chardelay_min: 0,
@@ -81,7 +80,6 @@ impl std::default::Default for Options {
             remaddr: Vec::new(),
             allow: None,
             accepter_retry: Duration::ZERO,
-            connector_retry: Duration::ZERO,
             refusal_text: true,
         };
         for row in options::rows(Place::Connection) {
@@ -226,7 +224,6 @@ fn set(options: &mut Options, row: &Row, value: Value) {
     let o = options;
     match (row.name, value) {
         ("kickolduser", Value::Bool(on)) => o.kickolduser = on,
-        ("telnet-brk-on-sync", Value::Bool(on)) => o.telnet_brk_on_sync = on,
         ("chardelay", Value::Bool(on)) => o.chardelay = on,
         ("no-con-to-acc", Value::Bool(on)) => o.no_con_to_acc = on,
         ("no-acc-to-con", Value::Bool(on)) => o.no_acc_to_con = on,
@@ -238,7 +235,6 @@ fn set(options: &mut Options, row: &Row, value: Value) {
         ("dev-to-net-bufsize", Value::Int(Some(n))) => o.dev_to_net_bufsize = n as usize,
         ("net-to-dev-bufsize", Value::Int(Some(n))) => o.net_to_dev_bufsize = n as usize,
         ("accepter-retry-time", Value::Int(Some(n))) => o.accepter_retry = Duration::from_secs(n.into()),
-        ("connector-retry-time", Value::Int(Some(n))) => o.connector_retry = Duration::from_secs(n.into()),
         ("banner", Value::Text(text)) => o.banner = filled(text),
         ("openstr", Value::Text(text)) => o.openstr = filled(text),
         ("closestr", Value::Text(text)) => o.closestr = filled(text),
