@@ -55,7 +55,8 @@ impl PreciseTimer {
     }
 
     /// Whether the timer runs and its expiry has not been seen yet.
-    pub fn is_armed(&self) -> bool {
+    #[cfg(test)]
+    fn is_armed(&self) -> bool {
         self.armed
     }
 

@@ -207,7 +207,10 @@ impl Port {
     }
 
     fn poll_commands(&mut self, cx: &mut Context<'_>) {
-        while let Poll::Ready(command) = self.commands.poll_recv(cx) {
+        // once it ends, a port obeys nobody; its queue, when all handles are gone, is ready for ever
+        while !matches!(self.phase, Phase::Ending(_))
+            && let Poll::Ready(command) = self.commands.poll_recv(cx)
+        {
             self.moved = true;
             match command {
                 Some(Command::Attach(stream, peer)) => self.attach(cx, stream, peer),
@@ -228,12 +231,9 @@ impl Port {
                 Some(Command::Refresh) => self.refresh_tls(),
                 // nobody can talk to the port any more: end as if asked to
                 Some(Command::Shutdown) | None => {
-                    if !matches!(self.phase, Phase::Ending(_)) {
-                        self.phase = Phase::Ending(self.now + SHUTDOWN_LIMIT);
-                        self.stop_listening();
-                        self.end_all(CloseReason::Shutdown);
-                    }
-                    break;
+                    self.phase = Phase::Ending(self.now + SHUTDOWN_LIMIT);
+                    self.stop_listening();
+                    self.end_all(CloseReason::Shutdown);
                 }
             }
         }
