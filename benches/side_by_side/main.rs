@@ -5,10 +5,18 @@
 
 mod args;
 mod case;
+mod churn;
+mod client;
+mod columns;
 mod ends;
+mod fanout;
+mod fault;
 mod floor;
+mod floor_many;
+mod measured;
 mod pattern;
 mod peer;
+mod pin;
 mod process;
 mod pump;
 mod report;
@@ -17,6 +25,8 @@ mod roundtrip;
 mod selfcheck;
 mod table;
 mod telnet;
+mod tls;
+mod transfer;
 
 use std::process::ExitCode;
 
@@ -43,10 +53,15 @@ fn main() -> ExitCode {
 /// Runs the selected rounds and writes the tables and, if asked for, the JSON file.
 fn measure(args: &args::Args) -> Result<(), String> {
     let plan = args.plan()?;
+    if !args.no_pin {
+        pin::pin().map_err(|error| format!("processor affinity: {error}"))?;
+    }
     let results = rounds::run(&plan);
-    print!("{}", table::markdown(&plan, &results));
+    let tables = columns::tables(&plan, &results);
+    println!("{}; medians of {} interleaved rounds", report::setting().join(", "), plan.rounds);
+    print!("{}", table::markdown(&tables));
     if let Some(path) = &args.json {
-        let text = report::json(&plan, &results);
+        let text = report::json(&tables);
         std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))?;
     }
     Ok(())

@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 
-use crate::case::Effort;
-use crate::ends::{Client, Device, wait};
+use crate::client::Client;
+use crate::ends::{Device, wait};
+use crate::measured::Effort;
 use crate::pattern::Pattern;
 use crate::pump::{receive_exact, send_all};
 
 /// Longest time one round trip may take.
-const LIMIT: Duration = Duration::from_secs(5);
+pub(crate) const LIMIT: Duration = Duration::from_secs(5);
 /// Longest wait of the device, in milliseconds, before it looks whether the client has finished.
 const IDLE: i64 = 20;
 
@@ -45,8 +46,10 @@ fn ask(
     [requests, answers]: [&Pattern; 2],
 ) -> Result<Vec<Duration>, String> {
     let (mut requests, mut answers) = (requests.stream(), answers.stream());
-    let (mut times, until) = (Vec::new(), Instant::now() + effort.time);
-    while times.len() < effort.round_trips || Instant::now() < until {
+    let (mut times, begun) = (Vec::new(), Instant::now());
+    while begun.elapsed() < effort.time
+        || (times.len() < effort.round_trips && begun.elapsed() < effort.limit)
+    {
         let start = Instant::now();
         send_all(client, &requests.upcoming()[..size], start + LIMIT)?;
         receive_exact(client, size, start + LIMIT, |bytes| answers.verify(bytes))?;
@@ -56,7 +59,8 @@ fn ask(
     Ok(times)
 }
 
-fn answer(
+/// Answers requests of `size` bytes until `done`.
+pub(crate) fn answer(
     device: &mut Device,
     size: usize,
     [requests, answers]: [&Pattern; 2],
