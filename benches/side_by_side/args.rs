@@ -17,10 +17,21 @@ const ROUNDS: usize = 7;
 const QUICK_ROUNDS: usize = 3;
 
 /// One measurement of a full run and of a quick one.
-const FULL: Effort =
-    Effort { time: Duration::from_millis(700), round_trips: FOR_P999, limit: Duration::from_secs(5) };
-const QUICK: Effort =
-    Effort { time: Duration::from_millis(250), round_trips: FOR_P99, limit: Duration::from_secs(1) };
+const FULL: Effort = Effort {
+    time: Duration::from_millis(700),
+    round_trips: FOR_P999,
+    limit: Duration::from_secs(5),
+    patience: PATIENCE,
+};
+const QUICK: Effort = Effort {
+    time: Duration::from_millis(250),
+    round_trips: FOR_P99,
+    limit: Duration::from_secs(1),
+    patience: PATIENCE,
+};
+
+/// Longest time a peer may take over one answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Measures serbroker, ser2net, socat and a bare forwarder side by side.
 #[derive(Parser)]

@@ -14,7 +14,7 @@ use crate::measured::{Effort, Measured, Work, percentiles};
 use crate::pattern::{Pattern, Stream};
 use crate::process::Running;
 use crate::pump::send_all;
-use crate::roundtrip::{LIMIT, answer};
+use crate::roundtrip::answer;
 
 /// How the refusal of a port begins that has not yet got rid of the client before.
 const BUSY: &[u8] = b"Port already in use";
@@ -31,7 +31,7 @@ pub(crate) fn run(
     let done = AtomicBool::new(false);
     let start = Instant::now();
     let (times, refused) = thread::scope(|scope| {
-        let answering = scope.spawn(|| answer(device, 1, [requests, answers], &done));
+        let answering = scope.spawn(|| answer(device, 1, effort.patience, [requests, answers], &done));
         let connected = connect(running, effort, [requests, answers]);
         done.store(true, Ordering::Relaxed);
         let answered = answering.join().map_err(|_| "the device thread panicked".to_string())?;
@@ -55,7 +55,7 @@ fn connect(
     let (mut times, mut refused, begun) = (Vec::new(), 0, Instant::now());
     while begun.elapsed() < effort.time || (times.is_empty() && begun.elapsed() < effort.limit) {
         let start = Instant::now();
-        while !once(running.connect()?, &requests, &mut answers, start + LIMIT)? {
+        while !once(running.connect()?, &requests, &mut answers, start + effort.patience)? {
             refused += 1;
         }
         times.push(start.elapsed());

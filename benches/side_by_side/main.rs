@@ -14,6 +14,7 @@ mod fault;
 mod floor;
 mod floor_many;
 mod measured;
+mod page;
 mod pattern;
 mod peer;
 mod pin;
@@ -23,7 +24,9 @@ mod report;
 mod rounds;
 mod roundtrip;
 mod selfcheck;
+mod svg;
 mod table;
+mod targets;
 mod telnet;
 mod tls;
 mod transfer;
@@ -53,16 +56,17 @@ fn main() -> ExitCode {
 /// Runs the selected rounds and writes the tables and, if asked for, the JSON file.
 fn measure(args: &args::Args) -> Result<(), String> {
     let plan = args.plan()?;
-    if !args.no_pin {
-        pin::pin().map_err(|error| format!("processor affinity: {error}"))?;
-    }
+    let pinned = !args.no_pin && pin::pin().map_err(|error| format!("processor affinity: {error}"))?;
     let results = rounds::run(&plan);
     let tables = columns::tables(&plan, &results);
-    println!("{}; medians of {} interleaved rounds", report::setting().join(", "), plan.rounds);
-    print!("{}", table::markdown(&tables));
+    let figures = page::figures(plan.rounds, pinned, &tables);
+    print!("{figures}");
     if let Some(path) = &args.json {
         let text = report::json(&tables);
         std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    if let Some(dir) = &args.write {
+        page::write(dir, &figures, &tables)?;
     }
     Ok(())
 }

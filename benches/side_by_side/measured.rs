@@ -19,6 +19,8 @@ pub(crate) struct Effort {
     pub(crate) round_trips: usize,
     /// …but not longer than this.
     pub(crate) limit: Duration,
+    /// Longest time one of them may take.
+    pub(crate) patience: Duration,
 }
 
 /// The figures of one measurement, and what its processor time is shared among.

@@ -10,8 +10,12 @@ use crate::measured::Effort;
 use crate::peer::Peer;
 use crate::telnet::Decoder;
 
-const LIMIT: Duration = Duration::from_secs(5);
-const EFFORT: Effort = Effort { time: Duration::from_millis(50), round_trips: 100, limit: LIMIT };
+const EFFORT: Effort = Effort {
+    time: Duration::from_millis(50),
+    round_trips: 100,
+    limit: Duration::from_secs(5),
+    patience: Duration::from_secs(1),
+};
 
 /// What the error for altered, lost or repeated data says.
 const NOTICED: [&str; 5] = ["wrong data", "too many", "more bytes", "in time", "stalled"];
