@@ -128,6 +128,44 @@ fn a_stalled_reader_does_not_hold_up_the_others() {
 }
 
 #[test]
+fn a_slow_reader_is_waited_for_and_nobody_loses_anything() {
+    let pty = Pty::new();
+    let (broker, port) = raw(&pty, &["max-connections: 2", "chardelay: false"]);
+    let (mut fast, mut slow) = (Client::connect(port), Client::connect(port));
+    broker.wait_metric("serbroker_port_clients", &[], 2);
+    broker.wait_device("raw", true);
+    let data = pattern(24 * MEGABYTE, 6);
+    std::thread::scope(|scope| {
+        scope.spawn(|| pty.write(&data));
+        scope.spawn(|| assert_same("fast", &fast.receive(data.len()), &data));
+        // between two looks it pauses for less time than makes a client one that does not read
+        for piece in data.chunks(512 * 1024) {
+            assert_same("slow", &slow.receive(piece.len()), piece);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    });
+    assert_eq!(broker.metric("serbroker_port_dropped_bytes_total", &[]), 0);
+    assert_eq!(broker.metric("serbroker_port_clients", &[]), 2);
+}
+
+#[test]
+fn a_client_that_comes_when_another_has_closed_finds_the_port_free() {
+    let pty = Pty::new();
+    let (broker, port) = raw(&pty, &["chardelay: false"]);
+    for round in 0..300_u32 {
+        let word = round.to_be_bytes();
+        let mut client = Client::connect(port);
+        client.send(&word);
+        assert_eq!(pty.read(4), word, "round {round}");
+        pty.write(&word);
+        assert_eq!(client.receive(4), word, "round {round}");
+    }
+    broker.wait_metric("serbroker_port_clients", &[], 0);
+    assert_eq!(broker.metric("serbroker_port_refusals_total", &[]), 0);
+    assert_eq!(broker.metric("serbroker_port_connections_total", &[]), 300);
+}
+
+#[test]
 fn a_stalled_reader_alone_holds_the_device_back_and_loses_nothing() {
     let pty = Pty::new();
     let (broker, port) = raw(&pty, &[]);

@@ -1,7 +1,7 @@
 //! The listening sockets of one accepter, with retries and without a busy loop.
 
 use crate::config::{Family, TcpListen};
-use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
@@ -51,6 +51,9 @@ enum State {
 #[derive(Debug)]
 pub struct Listener {
     config: TcpListen,
+    /// Urgent bytes stay in the stream, as telnet wants it; on a raw port they are not data and
+    /// vanish, as with ser2net.
+    inline_urgent: bool,
     /// Longest wait between two attempts.
     retry: Duration,
     /// Wait before the next attempt: from [`FIRST_RETRY`], doubled up to `retry`.
@@ -65,9 +68,11 @@ pub struct Listener {
 impl Listener {
     /// Starts to listen. Numeric and omitted hosts are bound before this returns; names are looked
     /// up in the background. Failures are told by [`Listener::poll`] and tried again every `retry`.
-    pub fn start(config: TcpListen, retry: Duration) -> Self {
-        let mut listener =
-            Self { config, retry, next_retry: FIRST_RETRY, state: State::Waiting, timer: None, early: None };
+    ///
+    /// `inline_urgent`: clients' urgent bytes are read like all others, which telnet needs.
+    pub fn start(config: TcpListen, inline_urgent: bool, retry: Duration) -> Self {
+        let mut listener = Self::stopped(config);
+        (listener.inline_urgent, listener.retry, listener.state) = (inline_urgent, retry, State::Waiting);
         listener.attempt();
         listener
     }
@@ -76,6 +81,7 @@ impl Listener {
     pub fn stopped(config: TcpListen) -> Self {
         Self {
             config,
+            inline_urgent: false,
             retry: Duration::MAX,
             next_retry: FIRST_RETRY,
             state: State::Stopped,
@@ -115,8 +121,8 @@ impl Listener {
 
     fn bind(&mut self, addresses: &[SocketAddr]) {
         let result: io::Result<Vec<_>> = match (self.config.host.is_none(), self.config.family) {
-            (true, Family::Any) => bind_any(&self.config).map(|s| vec![s]),
-            _ => addresses.iter().map(|a| bind_one(*a, &self.config)).collect(),
+            (true, Family::Any) => bind_any(&self.config, self.inline_urgent).map(|s| vec![s]),
+            _ => addresses.iter().map(|a| bind_one(*a, &self.config, self.inline_urgent)).collect(),
         };
         match result {
             Ok(sockets) => {
@@ -224,22 +230,28 @@ fn resolve(host: &str, port: u16, family: Family) -> io::Result<Vec<SocketAddr>>
 }
 
 /// All addresses of the machine: one dual-stack socket, or IPv4 alone where there is no IPv6.
-fn bind_any(config: &TcpListen) -> io::Result<TcpListener> {
+fn bind_any(config: &TcpListen, inline_urgent: bool) -> io::Result<TcpListener> {
     let dual = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), config.port);
-    match bind_socket(dual, config, false) {
+    match bind_socket(dual, config, inline_urgent, false) {
         Err(e) if matches!(e.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL)) => {
-            bind_socket(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), config.port), config, true)
+            let any = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), config.port);
+            bind_socket(any, config, inline_urgent, true)
         }
         other => other,
     }
 }
 
-fn bind_one(addr: SocketAddr, config: &TcpListen) -> io::Result<TcpListener> {
+fn bind_one(addr: SocketAddr, config: &TcpListen, inline_urgent: bool) -> io::Result<TcpListener> {
     let mapped = matches!(addr.ip(), IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some());
-    bind_socket(addr, config, config.family != Family::V6Mapped && !mapped)
+    bind_socket(addr, config, inline_urgent, config.family != Family::V6Mapped && !mapped)
 }
 
-fn bind_socket(addr: SocketAddr, config: &TcpListen, v6_only: bool) -> io::Result<TcpListener> {
+fn bind_socket(
+    addr: SocketAddr,
+    config: &TcpListen,
+    inline_urgent: bool,
+    v6_only: bool,
+) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     if addr.is_ipv6() {
         socket.set_only_v6(v6_only)?;
@@ -247,28 +259,22 @@ fn bind_socket(addr: SocketAddr, config: &TcpListen, v6_only: bool) -> io::Resul
     if config.reuseaddr {
         socket.set_reuse_address(true)?;
     }
+    set_for_clients(&socket, config, inline_urgent)?;
     socket.set_nonblocking(true)?;
     socket.bind(&SockAddr::from(addr))?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
 }
 
-/// Sets what every accepted socket gets. `inline_urgent`: urgent bytes stay in the stream, as
-/// telnet wants it; on a raw port they are not data and vanish, as with ser2net.
-///
-/// # Errors
-/// Those of setsockopt(2).
-pub fn prepare(stream: &TcpStream, config: &TcpListen, inline_urgent: bool) -> io::Result<()> {
-    stream.set_nodelay(config.nodelay)?;
-    let socket = SockRef::from(stream);
+/// Sets what every client's socket is to have: accepted sockets inherit it, so that it costs
+/// nothing when a client comes (tcp(7), and socket(7) for the rest; Linux does so for all of these).
+fn set_for_clients(socket: &Socket, config: &TcpListen, inline_urgent: bool) -> io::Result<()> {
     let (idle, interval, probes) = KEEPALIVE;
     socket.set_tcp_keepalive(
         &TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(probes),
     )?;
-    if inline_urgent {
-        socket.set_out_of_band_inline(true)?;
-    }
-    Ok(())
+    socket.set_tcp_nodelay(config.nodelay)?;
+    socket.set_out_of_band_inline(inline_urgent)
 }
 
 /// A text for a bind error that says what to do.
@@ -289,6 +295,7 @@ pub fn bind_error_text(config: &TcpListen, error: &io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use socket2::SockRef;
     use std::future::poll_fn;
 
     fn config(host: Option<&str>, family: Family, port: u16) -> TcpListen {
@@ -301,7 +308,7 @@ mod tests {
 
     #[tokio::test]
     async fn omitted_host_takes_both_families() {
-        let mut listener = Listener::start(config(None, Family::Any, 0), Duration::from_secs(1));
+        let mut listener = Listener::start(config(None, Family::Any, 0), false, Duration::from_secs(1));
         assert!(matches!(first(&mut listener).await, Event::Up));
         let port = listener.addresses()[0].port();
         for host in ["127.0.0.1", "::1"] {
@@ -312,21 +319,47 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn clients_have_what_the_listening_socket_has() {
+        for (nodelay, inline_urgent) in [(true, false), (false, true)] {
+            let config = TcpListen { nodelay, ..config(Some("127.0.0.1"), Family::Any, 0) };
+            let mut listener = Listener::start(config, inline_urgent, Duration::from_secs(1));
+            assert!(matches!(first(&mut listener).await, Event::Up));
+            let _client = TcpStream::connect(listener.addresses()[0]).await.unwrap();
+            let Event::Client(stream, _) = first(&mut listener).await else { panic!("no client") };
+            let socket = SockRef::from(&stream);
+            assert_eq!(socket.tcp_nodelay().unwrap(), nodelay);
+            assert_eq!(socket.out_of_band_inline().unwrap(), inline_urgent);
+            assert!(socket.keepalive().unwrap());
+            let probing = (
+                socket.tcp_keepalive_time().unwrap(),
+                socket.tcp_keepalive_interval().unwrap(),
+                socket.tcp_keepalive_retries().unwrap(),
+            );
+            assert_eq!(probing, KEEPALIVE);
+        }
+    }
+
+    #[tokio::test]
     async fn families_are_kept_apart() {
-        let mut v6 = Listener::start(config(Some("::1"), Family::V6, 0), Duration::from_secs(1));
+        let mut v6 = Listener::start(config(Some("::1"), Family::V6, 0), false, Duration::from_secs(1));
         assert!(matches!(first(&mut v6).await, Event::Up));
         let port = v6.addresses()[0].port();
         assert!(TcpStream::connect(("127.0.0.1", port)).await.is_err());
-        let mut v4 = Listener::start(config(Some("127.0.0.1"), Family::Any, port), Duration::from_secs(1));
+        let mut v4 =
+            Listener::start(config(Some("127.0.0.1"), Family::Any, port), false, Duration::from_secs(1));
         assert!(matches!(first(&mut v4).await, Event::Up));
     }
 
     #[tokio::test]
     async fn names_are_resolved_and_a_wrong_one_is_told() {
-        let mut listener = Listener::start(config(Some("localhost"), Family::V4, 0), Duration::from_secs(1));
+        let mut listener =
+            Listener::start(config(Some("localhost"), Family::V4, 0), false, Duration::from_secs(1));
         assert!(matches!(first(&mut listener).await, Event::Up));
-        let mut wrong =
-            Listener::start(config(Some("no.such.host.invalid"), Family::Any, 1), Duration::from_secs(60));
+        let mut wrong = Listener::start(
+            config(Some("no.such.host.invalid"), Family::Any, 1),
+            false,
+            Duration::from_secs(60),
+        );
         assert!(matches!(first(&mut wrong).await, Event::Down(_)));
     }
 
@@ -335,7 +368,7 @@ mod tests {
         let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = holder.local_addr().unwrap().port();
         let mut listener =
-            Listener::start(config(Some("127.0.0.1"), Family::Any, port), Duration::from_millis(10));
+            Listener::start(config(Some("127.0.0.1"), Family::Any, port), false, Duration::from_millis(10));
         let Event::Down(error) = first(&mut listener).await else { panic!("bound twice") };
         assert!(bind_error_text(listener.config(), &error).contains("another program"));
         drop(holder);

@@ -1,5 +1,6 @@
 //! One accepted stream, plain or TLS, with poll functions that go straight to the socket.
 
+use crate::serial::sys;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -43,6 +44,15 @@ impl Stream {
             Self::Tcp(s) => Pin::new(s).poll_write(cx, data),
             Self::Tls(s) => Pin::new(s.as_mut()).poll_write(cx, data),
         }
+    }
+
+    /// Bytes that the client's system has not acknowledged; 0 when nobody can tell.
+    pub fn unacknowledged(&self) -> usize {
+        let socket = match self {
+            Self::Tcp(s) => s,
+            Self::Tls(s) => s.get_ref().0,
+        };
+        sys::unacknowledged(socket).unwrap_or(0)
     }
 
     /// Brings what TLS holds onto the wire; nothing to do on plain TCP.

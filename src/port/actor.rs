@@ -167,7 +167,11 @@ impl Port {
                 }
             }
         }
-        self.listener = Listener::start(self.conn.accepter.tcp.clone(), self.conn.options.accepter_retry);
+        self.listener = Listener::start(
+            self.conn.accepter.tcp.clone(),
+            self.conn.accepter.telnet.is_some(),
+            self.conn.options.accepter_retry,
+        );
         if self.listener.is_up() {
             self.report.listening();
         }
@@ -335,6 +339,7 @@ impl Port {
             .chain(leaving)
             .chain(idle)
             .chain(held)
+            .chain(self.slow_deadline())
             .chain(self.dev.deadlines())
             .min()
     }

@@ -18,9 +18,6 @@ use std::time::{Duration, Instant};
 pub(super) const UPLINK_CHUNK: usize = 8 * 1024;
 /// Chunks read from one side before the other gets its turn.
 const TURNS: usize = 4;
-/// A client with so many bytes to take, while another keeps up, is closed: it would have to be
-/// waited for, or its memory would grow without end.
-pub(super) const SLOW_LIMIT: usize = 256 * 1024;
 /// A client with so many bytes of answers to take is not read: it could otherwise ask without end
 /// and never listen.
 const ANSWERS_LIMIT: usize = 64 * 1024;
@@ -179,21 +176,21 @@ impl Port {
             if session.backlog() > 0 && session.ending.is_none() {
                 let before = session.backlog();
                 let _ = session.poll_out(cx);
-                self.moved |= session.backlog() < before || session.ending.is_some();
+                let written = before.saturating_sub(session.backlog());
+                if written > 0 {
+                    session.wrote(written, self.now);
+                    self.moved = true;
+                }
+                self.moved |= session.ending.is_some();
             }
         }
         self.poll_batch(cx);
         for _ in 0..TURNS {
-            if !self.somebody_can_take() || !self.read_device(cx) {
+            if !self.device_may_send() || !self.read_device(cx) {
                 break;
             }
         }
-    }
-
-    /// The device is read while at least one client has taken everything: one that stops reading
-    /// holds the device back when it is alone, but not when others keep up.
-    fn somebody_can_take(&self) -> bool {
-        self.sessions.iter().any(|s| s.greeted && s.ending.is_none() && s.can_take())
+        self.judge_slow();
     }
 
     /// Reads one chunk of the device; false when there is nothing now.
@@ -239,16 +236,13 @@ impl Port {
 
     /// Hands data to every client.
     fn publish(&mut self, cx: &mut Context<'_>, data: &[u8]) {
-        let alone = self.sessions.len() == 1;
         for session in &mut self.sessions {
             if !session.greeted || session.ending.is_some() {
                 continue;
             }
             session.active = self.now;
             session.send_data(cx, data);
-            if !alone && session.backlog() > SLOW_LIMIT {
-                session.ending.get_or_insert(CloseReason::SlowReader);
-            }
+            session.watch(self.now);
             self.moved |= session.ending.is_some();
         }
     }

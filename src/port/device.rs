@@ -69,12 +69,8 @@ pub(super) struct Drain {
 impl OpenDevice {
     /// Bytes that the driver has yet to send; 1 while only the last character is on its way.
     fn left_to_send(&mut self) -> usize {
-        match self.device.out_queue() {
-            Ok(0) => usize::from(!self.device.is_drained()),
-            Ok(queued) => queued,
-            // a device that cannot tell has been given everything: it is done
-            Err(_) => 0,
-        }
+        // a device that cannot tell has been given everything: it is done
+        self.device.left_to_send().unwrap_or(0)
     }
 }
 

@@ -13,6 +13,7 @@ pub mod matcher;
 mod outbuf;
 mod scratch;
 mod session;
+mod slow;
 pub mod template;
 mod visitors;
 

@@ -1,8 +1,8 @@
 //! One client of a port: its stream, its codec and what could not be sent to it yet.
 
-use super::data::SLOW_LIMIT;
 use super::outbuf::OutBuf;
 use super::scratch;
+use super::slow::{SLOW_LIMIT, Watch};
 use crate::metrics::CloseReason;
 use crate::net::stream::Stream;
 use crate::serial::request::{Notice, Reply, Request};
@@ -47,6 +47,8 @@ pub(super) struct Session {
     pub(super) ending: Option<CloseReason>,
     /// TLS holds bytes that are not on the wire yet.
     unflushed: bool,
+    /// While it is far behind.
+    pub(super) watch: Option<Watch>,
 }
 
 impl Session {
@@ -65,6 +67,7 @@ impl Session {
             malformed: 0,
             ending: None,
             unflushed: false,
+            watch: None,
         }
     }
 

@@ -69,12 +69,6 @@ impl Port {
 
     /// A fresh socket: address limits first, then TLS (in a task of its own, with a time limit).
     fn welcome(&mut self, cx: &mut Context<'_>, stream: TcpStream, peer: SocketAddr) {
-        let telnet = self.conn.accepter.telnet.is_some();
-        if let Err(e) = listener::prepare(&stream, self.listener.config(), telnet) {
-            // the client is already gone
-            info!(port = %self.name, %peer, "client lost before it was served: {e}");
-            return;
-        }
         let permitted = allow::permitted(&self.conn.options, &peer);
         let Some(acceptor) = self.tls.clone() else {
             return if permitted {
@@ -113,8 +107,12 @@ impl Port {
         if !matches!(self.phase, Phase::Running) {
             return self.refuse(cx, stream, peer, Refusal::Closing);
         }
-        if self.staying() >= self.conn.options.max_connections && !self.kick(peer) {
-            return self.refuse(cx, stream, peer, Refusal::PortBusy);
+        if self.is_full() {
+            // one of them may have closed before this one came, which nobody has looked at yet
+            self.poll_up(cx);
+            if self.is_full() && !self.kick(peer) {
+                return self.refuse(cx, stream, peer, Refusal::PortBusy);
+            }
         }
         if matches!(self.dev, DeviceState::Closed) && !self.env.claims.take(&self.conn.connector.text) {
             return self.refuse(cx, stream, peer, Refusal::DeviceBusy);
@@ -131,6 +129,10 @@ impl Port {
             // greeted when the device is open (again)
             _ => {}
         }
+    }
+
+    fn is_full(&self) -> bool {
+        self.staying() >= self.conn.options.max_connections
     }
 
     /// Clients that are not about to leave.

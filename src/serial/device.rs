@@ -393,12 +393,30 @@ impl Device {
         sys::out_queue(&self.0.file)
     }
 
-    /// Whether all output has left. Once it has, closing discards nothing.
+    /// Bytes that the driver has yet to send; 1 while only the last character is on its way. Once
+    /// it is 0, closing discards nothing.
+    ///
+    /// # Errors
+    /// When the driver cannot tell.
+    pub fn left_to_send(&mut self) -> io::Result<usize> {
+        let left = match sys::out_queue(&self.0.file) {
+            Ok(0) => Ok(usize::from(sys::transmitter_empty(&self.0.file) == Some(false))),
+            other => other,
+        };
+        self.0.state.drained = matches!(left, Ok(0));
+        left
+    }
+
+    /// Whether all output has left.
     pub fn is_drained(&mut self) -> bool {
-        let empty = matches!(sys::out_queue(&self.0.file), Ok(0));
-        let drained = empty && sys::transmitter_empty(&self.0.file) != Some(false);
-        self.0.state.drained = drained;
-        drained
+        matches!(self.left_to_send(), Ok(0))
+    }
+
+    /// Whether what the device sends waits, and is not lost, while nobody reads it: the line has
+    /// flow control, or there is no line.
+    pub fn can_wait(&self) -> bool {
+        let flow = self.0.state.in_force.flow;
+        self.0.state.is_pty || flow.rtscts || flow.xonxoff
     }
 
     /// Programs the line, and returns what the driver made of it: the speed that it really runs at,

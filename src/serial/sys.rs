@@ -117,6 +117,12 @@ pub(crate) fn out_queue(fd: &impl AsRawFd) -> io::Result<usize> {
     Ok(usize::try_from(count).unwrap_or(0))
 }
 
+/// `SIOCOUTQ` of tcp(7): bytes that the peer of a TCP socket has not yet acknowledged.
+pub(crate) fn unacknowledged(socket: &impl AsRawFd) -> io::Result<usize> {
+    // the same number, which for a socket means this
+    out_queue(socket)
+}
+
 /// `TIOCSERGETLSR`: whether the transmitter's shift register and FIFO are empty as well; `None`
 /// where the driver cannot tell.
 pub(crate) fn transmitter_empty(fd: &impl AsRawFd) -> Option<bool> {
