@@ -12,6 +12,8 @@ use crate::floor::Fault;
 pub(crate) enum Peer {
     /// serbroker with a file as ser2net's users have it.
     Serbroker,
+    /// serbroker with `chardelay: adaptive`.
+    SerbrokerAdaptive,
     /// serbroker with `chardelay: false` and 64 KiB buffers.
     SerbrokerTuned,
     /// ser2net with its defaults.
@@ -30,8 +32,9 @@ pub(crate) enum Peer {
 
 impl Peer {
     /// The peers of a measurement, in the order of the tables.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Serbroker,
+        Self::SerbrokerAdaptive,
         Self::SerbrokerTuned,
         Self::Ser2net,
         Self::Ser2netNodelay,
@@ -44,6 +47,7 @@ impl Peer {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Serbroker => "serbroker",
+            Self::SerbrokerAdaptive => "serbroker-adaptive",
             Self::SerbrokerTuned => "serbroker-tuned",
             Self::Ser2net => "ser2net",
             Self::Ser2netNodelay => "ser2net-nodelay",
@@ -62,7 +66,9 @@ impl Peer {
     /// The command that makes the peer listen on `127.0.0.1:port` for `device`. Its files go to `dir`.
     pub(crate) fn command(self, port: u16, device: &Path, telnet: bool, dir: &Path) -> io::Result<Command> {
         let program = match self {
-            Self::Serbroker | Self::SerbrokerTuned => env!("CARGO_BIN_EXE_serbroker"),
+            Self::Serbroker | Self::SerbrokerAdaptive | Self::SerbrokerTuned => {
+                env!("CARGO_BIN_EXE_serbroker")
+            }
             Self::Ser2net | Self::Ser2netNodelay | Self::Ser2netTuned => "ser2net",
             Self::Socat => "socat",
             Self::Floor | Self::Faulty(_) => return self.forwarder(port, device),
@@ -98,6 +104,7 @@ impl Peer {
     /// The `options` part of the connection.
     fn options(self) -> &'static str {
         match self {
+            Self::SerbrokerAdaptive => "  options:\n    chardelay: adaptive\n",
             Self::Ser2netNodelay => "  options:\n    chardelay: false\n",
             Self::Ser2netTuned | Self::SerbrokerTuned => {
                 "  options:\n    chardelay: false\n    dev-to-net-bufsize: 65536\n    \
