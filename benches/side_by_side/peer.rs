@@ -16,6 +16,8 @@ use crate::tls::{CERTIFICATE, KEY};
 pub(crate) enum Peer {
     /// serbroker with a file as ser2net's users have it.
     Serbroker,
+    /// serbroker with `chardelay: adaptive`.
+    SerbrokerAdaptive,
     /// serbroker with `chardelay: false` and 64 KiB buffers.
     SerbrokerTuned,
     /// ser2net with its defaults.
@@ -46,8 +48,9 @@ pub(crate) struct Setup {
 
 impl Peer {
     /// The peers of a measurement, in the order of the tables.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Serbroker,
+        Self::SerbrokerAdaptive,
         Self::SerbrokerTuned,
         Self::Ser2net,
         Self::Ser2netNodelay,
@@ -63,6 +66,7 @@ impl Peer {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Serbroker => "serbroker",
+            Self::SerbrokerAdaptive => "serbroker-adaptive",
             Self::SerbrokerTuned => "serbroker-tuned",
             Self::Ser2net => "ser2net",
             Self::Ser2netNodelay => "ser2net-nodelay",
@@ -80,6 +84,7 @@ impl Peer {
     pub(crate) fn suits(self, Setup { wire, clients, again }: Setup) -> bool {
         match self {
             Self::Serbroker | Self::SerbrokerTuned | Self::Ser2net | Self::Ser2netTuned => true,
+            Self::SerbrokerAdaptive => wire == Wire::Raw && clients == 1 && !again,
             Self::Ser2netNodelay => wire != Wire::Tls,
             Self::Socat => wire != Wire::Telnet && clients == 1,
             Self::Esptool => wire == Wire::Telnet,
@@ -93,7 +98,9 @@ impl Peer {
     /// that the peer is not installed.
     pub(crate) fn command(self, port: u16, device: &Path, setup: Setup, dir: &Path) -> io::Result<Command> {
         let mut command = match self {
-            Self::Serbroker | Self::SerbrokerTuned => Command::new(env!("CARGO_BIN_EXE_serbroker")),
+            Self::Serbroker | Self::SerbrokerAdaptive | Self::SerbrokerTuned => {
+                Command::new(env!("CARGO_BIN_EXE_serbroker"))
+            }
             Self::Ser2net | Self::Ser2netNodelay | Self::Ser2netTuned => Command::new("ser2net"),
             Self::Socat => return Ok(socat(port, device, setup, dir)),
             Self::Esptool => return esptool(port, device, dir),
@@ -122,6 +129,7 @@ impl Peer {
     /// The `options` part of the connection.
     fn options(self, clients: usize) -> String {
         let mut options = match self {
+            Self::SerbrokerAdaptive => "    chardelay: adaptive\n".to_string(),
             Self::Ser2netNodelay => "    chardelay: false\n".to_string(),
             Self::Ser2netTuned | Self::SerbrokerTuned => {
                 "    chardelay: false\n    dev-to-net-bufsize: 65536\n    net-to-dev-bufsize: 65536\n".into()

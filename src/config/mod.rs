@@ -139,7 +139,7 @@ pub struct Options {
     /// RFC 2217 signature; `None`: the default one.
     pub signature: Option<Template>,
     /// Gather bytes of the device for a short time.
-    pub chardelay: bool,
+    pub chardelay: CharDelay,
     /// Characters to wait for, in tenths.
     pub chardelay_scale: u32,
     /// Shortest wait, microseconds.
@@ -162,6 +162,18 @@ pub struct Options {
     pub accepter_retry: Duration,
     /// Send the reason as text to a client that is refused.
     pub refusal_text: bool,
+}
+
+/// Whether bytes of the device are gathered before they are sent (`chardelay`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CharDelay {
+    /// Never.
+    Off,
+    /// Always, as ser2net does.
+    #[default]
+    On,
+    /// All but those that come first after a pause or after a client spoke.
+    Adaptive,
 }
 
 /// One address of `remaddr`.

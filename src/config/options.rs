@@ -67,6 +67,8 @@ pub enum Kind {
         /// May be empty.
         empty: bool,
     },
+    /// A boolean as [`Kind::Bool`], or one of these words.
+    BoolOr(&'static [&'static str]),
     /// One of these words.
     Choice(&'static [&'static str]),
     /// Addresses as in `remaddr`.
@@ -95,7 +97,7 @@ pub enum Status {
 /// A value that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
-    /// Of [`Kind::Bool`] and [`Kind::Flag`].
+    /// Of [`Kind::Bool`], [`Kind::BoolOr`] and [`Kind::Flag`].
     Bool(bool),
     /// Of [`Kind::Int`] and [`Kind::IntOrOff`]; `None` is `off`.
     Int(Option<u32>),
@@ -222,6 +224,11 @@ impl Row {
                     |b| plain(Value::Bool(b)),
                 ),
             },
+            Kind::BoolOr(words) => match (text, text.map_or(Some(true), bool_of)) {
+                (_, Some(on)) => plain(Value::Bool(on)),
+                (Some(word), None) if words.contains(&word) => plain(Value::Text(word.to_owned())),
+                _ => Err(format!("{name} must be true, false or {}, not '{given}'", words.join(" or "))),
+            },
             Kind::Flag => match text {
                 None => plain(Value::Bool(true)),
                 Some(text) => Err(format!("{name} takes no value, but '{text}' is given")),
@@ -307,6 +314,17 @@ mod tests {
         }
         // Between parentheses an empty value is a mistake.
         assert!(find(Place::Layer("telnet"), "rfc2217").unwrap().read(Some("")).is_err());
+    }
+
+    #[test]
+    fn booleans_with_one_more_word() {
+        let read = |text| row("chardelay").read(text);
+        for (text, expected) in [(None, true), (Some(""), true), (Some("yes"), true), (Some("0"), false)] {
+            assert_eq!(read(text).unwrap().value, Value::Bool(expected), "{text:?}");
+        }
+        assert_eq!(read(Some("adaptive")).unwrap().value, Value::Text("adaptive".to_owned()));
+        let refused = "chardelay must be true, false or adaptive, not 'sometimes'";
+        assert_eq!(read(Some("sometimes")).unwrap_err(), refused);
     }
 
     #[test]

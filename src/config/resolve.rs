@@ -13,7 +13,7 @@ mod report;
 mod serial;
 
 use super::Config;
-use super::error::{Diagnostic, Severity};
+use super::error::{Diagnostic, Severity, Span};
 use super::options;
 use super::raw::{RawFile, RawValue, Spanned};
 use ipnet::IpNet;
@@ -40,11 +40,11 @@ fn resolve_with(raw: &RawFile, services: String) -> (Config, Vec<Diagnostic>) {
     let (metrics, allow) = settings(raw, &mut diagnostics);
     let common = Common { allow, services };
     let mut config = Config { connections: Vec::new(), metrics };
-    let mut names: HashMap<&str, usize> = HashMap::new();
+    let mut names: HashMap<&str, &Span> = HashMap::new();
     for connection in &raw.connections {
         let name = &connection.name;
-        let line = name.span.line_column().0;
         if let Some(first) = names.get(name.value.as_str()) {
+            let first = first.line_column().0;
             // ser2net 4.3.11 keeps the first of two equal names, in both formats (3.5.1 kept the last).
             diagnostics.push(
                 Diagnostic::new(
@@ -56,7 +56,7 @@ fn resolve_with(raw: &RawFile, services: String) -> (Config, Vec<Diagnostic>) {
             );
             continue;
         }
-        names.insert(&name.value, line);
+        names.insert(&name.value, &name.span);
         let (resolved, said) = connection::resolve(connection, &common);
         config.connections.extend(resolved);
         diagnostics.extend(said);

@@ -8,9 +8,14 @@
 //! * no byte waits longer than `chardelay-max` microseconds (20,000);
 //! * as soon as `dev-to-net-bufsize` bytes (64) are there, or the `sendon` string came, all of it
 //!   is sent at once.
+//!
+//! `chardelay: adaptive` keeps these rules for what follows something, and sends the first bytes
+//! at once: those after a pause as long as the wait, and those after a client has spoken, which
+//! are its answer or echo. So a stream without pauses is sent in the same pieces and one more, and
+//! the end of a message comes no later than without it.
 
 use super::matcher::Matcher;
-use crate::config::Options;
+use crate::config::{CharDelay, Options};
 use crate::serial::settings::LineSettings;
 use std::time::{Duration, Instant};
 
@@ -26,7 +31,7 @@ pub enum Decision {
 /// The gathering state of one port.
 #[derive(Debug)]
 pub struct Batch {
-    enabled: bool,
+    mode: CharDelay,
     /// Tenths of characters.
     scale: u32,
     min: Duration,
@@ -36,7 +41,10 @@ pub struct Batch {
     wait: Duration,
     sendon: Option<Matcher>,
     held: Vec<u8>,
+    /// When the first held byte came.
     first: Option<Instant>,
+    /// When the device was heard last; `None`: not since a client spoke.
+    heard: Option<Instant>,
 }
 
 impl Batch {
@@ -44,7 +52,7 @@ impl Batch {
     /// `sendon` is the option's text with its escapes filled in.
     pub fn new(options: &Options, sendon: Option<Vec<u8>>, line: &LineSettings) -> Self {
         let mut batch = Self {
-            enabled: options.chardelay,
+            mode: options.chardelay,
             scale: options.chardelay_scale,
             min: Duration::from_micros(options.chardelay_min.into()),
             max: Duration::from_micros(options.chardelay_max.into()),
@@ -53,6 +61,7 @@ impl Batch {
             sendon: sendon.filter(|s| !s.is_empty()).map(Matcher::new),
             held: Vec::new(),
             first: None,
+            heard: None,
         };
         batch.set_line(line);
         batch
@@ -67,11 +76,23 @@ impl Batch {
     /// Looks at `data`, which comes after all that is held.
     pub fn decide(&mut self, data: &[u8], now: Instant) -> Decision {
         let sendon = self.sendon.as_mut().is_some_and(|m| m.feed(data));
-        if !self.enabled || sendon || self.held.len() + data.len() >= self.limit {
+        let heard = self.heard.replace(now);
+        let leads = heard.is_none_or(|at| now.saturating_duration_since(at) >= self.wait);
+        let at_once = match self.mode {
+            CharDelay::Off => true,
+            CharDelay::On => false,
+            CharDelay::Adaptive => leads,
+        };
+        if at_once || sendon || self.held.len() + data.len() >= self.limit {
             return Decision::Send;
         }
         let first = *self.first.get_or_insert(now);
         Decision::Wait((now + self.wait).min(first + self.max.max(self.wait)))
+    }
+
+    /// A client spoke: what the device says next may be the answer.
+    pub fn spoken_to(&mut self) {
+        self.heard = None;
     }
 
     /// Keeps `data` behind what is held. At most `dev-to-net-bufsize` bytes are ever held, because
@@ -114,67 +135,4 @@ fn char_nanos(line: &LineSettings) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn batch(enabled: bool, sendon: Option<&str>, baud: u32) -> Batch {
-        let options = Options { chardelay: enabled, ..Options::default() };
-        let line = LineSettings { baud, ..LineSettings::default() };
-        Batch::new(&options, sendon.map(|s| s.as_bytes().to_vec()), &line)
-    }
-
-    #[test]
-    fn waits_two_characters_but_at_least_the_minimum() {
-        let t = Instant::now();
-        assert_eq!(
-            batch(true, None, 9600).decide(b"x", t),
-            Decision::Wait(t + Duration::from_nanos(2_083_332))
-        );
-        assert_eq!(batch(true, None, 115_200).decide(b"x", t), Decision::Wait(t + Duration::from_millis(1)));
-    }
-
-    #[test]
-    fn no_byte_waits_longer_than_the_maximum() {
-        let t = Instant::now();
-        let mut b = batch(true, None, 9600);
-        b.decide(b"x", t);
-        b.hold(b"x");
-        let late = t + Duration::from_micros(19_500);
-        assert_eq!(b.decide(b"y", late), Decision::Wait(t + Duration::from_millis(20)));
-    }
-
-    #[test]
-    fn a_full_buffer_goes_at_once() {
-        let t = Instant::now();
-        let mut b = batch(true, None, 9600);
-        assert!(matches!(b.decide(&[0; 63], t), Decision::Wait(_)));
-        b.hold(&[0; 63]);
-        assert_eq!(b.decide(b"x", t), Decision::Send);
-        assert_eq!(b.clear(), 63);
-        assert!(matches!(b.decide(b"x", t), Decision::Wait(_)));
-    }
-
-    #[test]
-    fn sendon_ends_a_batch_even_when_it_comes_in_pieces() {
-        let t = Instant::now();
-        let mut b = batch(true, Some("\r\n"), 9600);
-        assert!(matches!(b.decide(b"abc\r", t), Decision::Wait(_)));
-        b.hold(b"abc\r");
-        assert_eq!(b.decide(b"\n", t), Decision::Send);
-    }
-
-    #[test]
-    fn without_chardelay_everything_goes_at_once() {
-        assert_eq!(batch(false, None, 9600).decide(b"x", Instant::now()), Decision::Send);
-    }
-
-    #[test]
-    fn absurd_speeds_do_not_overflow() {
-        for baud in [0, 1, u32::MAX] {
-            let t = Instant::now();
-            assert!(
-                matches!(batch(true, None, baud).decide(b"x", t), Decision::Wait(at) if at <= t + Duration::from_millis(20))
-            );
-        }
-    }
-}
+mod tests;

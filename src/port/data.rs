@@ -126,6 +126,7 @@ impl Port {
     /// Payload of a client.
     fn payload(&mut self, cx: &mut Context<'_>, index: usize, data: &[u8]) {
         self.sessions[index].active = self.now;
+        self.batch.spoken_to();
         if self.conn.options.no_acc_to_con {
             self.dropped(DropDirection::ToDevice, DropReason::OneWay, data.len());
         } else {
@@ -268,7 +269,7 @@ impl Port {
             self.batch_timer = PreciseTimer::new().ok();
         }
         if let Some(timer) = &mut self.batch_timer
-            && timer.arm(due.saturating_duration_since(Instant::now())).is_err()
+            && timer.arm(due).is_err()
         {
             self.batch_timer = None;
         }
@@ -276,8 +277,7 @@ impl Port {
 
     fn poll_batch(&mut self, cx: &mut Context<'_>) {
         let Some(due) = self.batch_due else { return };
-        let rung = self.batch_timer.as_mut().is_some_and(|t| t.poll_expired(cx).is_ready());
-        if rung || due <= self.now {
+        if due <= self.now || self.batch_timer.as_mut().is_some_and(|t| t.poll_expired(cx).is_ready()) {
             self.send_batch(cx);
         }
     }

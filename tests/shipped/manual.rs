@@ -77,6 +77,10 @@ fn the_page_lists_exactly_the_options_of_the_table() {
             let told: Vec<&String> = item.body.iter().filter(|line| is_fact(line)).collect();
             assert_eq!(told, facts(row).iter().collect::<Vec<_>>(), "{heading}: {}", row.name);
             assert!(item.body.len() > told.len(), "{} is not explained", row.name);
+            if let Kind::BoolOr(words) = row.kind {
+                let values = format!("Ar true|false|{}", words.join("|"));
+                assert!(item.head.ends_with(&values), "{}: {}", row.name, item.head);
+            }
         }
     }
 }

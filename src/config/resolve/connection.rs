@@ -7,7 +7,7 @@ use super::{Common, accepter, connector, scalar};
 use crate::config::error::{Diagnostic, Span};
 use crate::config::options::{self, Place, Row, Status, Value};
 use crate::config::raw::{Origin, RawConnection, RawOption, RawValue, Spanned};
-use crate::config::{Connection, Options, Template};
+use crate::config::{CharDelay, Connection, Options, Template};
 use std::time::Duration;
 
 /// Resolves a connection. `None` comes with at least one error (or, when it is disabled, warning).
@@ -69,7 +69,7 @@ impl std::default::Default for Options {
             closeon: None,
             sendon: None,
             signature: None,
-            chardelay: true,
+            chardelay: CharDelay::On,
             chardelay_scale: 0,
             chardelay_min: 0,
             chardelay_max: 0,
@@ -224,7 +224,10 @@ fn set(options: &mut Options, row: &Row, value: Value) {
     let o = options;
     match (row.name, value) {
         ("kickolduser", Value::Bool(on)) => o.kickolduser = on,
-        ("chardelay", Value::Bool(on)) => o.chardelay = on,
+        ("chardelay", Value::Bool(true)) => o.chardelay = CharDelay::On,
+        ("chardelay", Value::Bool(false)) => o.chardelay = CharDelay::Off,
+        // the only word of its row
+        ("chardelay", Value::Text(_)) => o.chardelay = CharDelay::Adaptive,
         ("no-con-to-acc", Value::Bool(on)) => o.no_con_to_acc = on,
         ("no-acc-to-con", Value::Bool(on)) => o.no_acc_to_con = on,
         ("refusal-text", Value::Bool(on)) => o.refusal_text = on,

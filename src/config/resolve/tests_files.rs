@@ -3,7 +3,7 @@
 use super::tests::*;
 use super::*;
 use crate::config::raw::Origin;
-use crate::config::{Family, Template};
+use crate::config::{CharDelay, Family, Template};
 use proptest::prelude::*;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ fn options_of_a_connection() {
     assert!(diagnostics.is_empty());
     assert_eq!(plain.timeout, None);
     let o = &plain.options;
-    assert_eq!((o.kickolduser, o.max_connections, o.chardelay), (false, 1, true));
+    assert_eq!((o.kickolduser, o.max_connections, o.chardelay), (false, 1, CharDelay::On));
     assert_eq!((o.chardelay_scale, o.chardelay_min, o.chardelay_max), (20, 1000, 20_000));
     assert_eq!((o.dev_to_net_bufsize, o.net_to_dev_bufsize), (64, 64));
     assert_eq!(o.accepter_retry, Duration::from_secs(20));
@@ -49,6 +49,11 @@ fn options_of_a_connection() {
     assert_eq!(o.banner, Some(Template(b"two\\r\\n".to_vec())));
     assert_eq!((&o.openstr, &o.signature), (&None, &Some(Template(Vec::new()))));
     assert_eq!((o.remaddr.len(), o.allow.as_ref().map(Vec::len), o.max_connections), (2, Some(2), 3));
+
+    let chardelay = |text| with("tcp,2000", DEVICE, &[("chardelay", text)]).0.unwrap().options.chardelay;
+    for (text, meant) in [("adaptive", CharDelay::Adaptive), ("", CharDelay::On), ("no", CharDelay::Off)] {
+        assert_eq!(chardelay(text), meant, "{text}");
+    }
 }
 
 #[test]
@@ -58,6 +63,7 @@ fn options_that_are_refused_or_remarked_on() {
         ("kickoldusers", "true", "did you mean kickolduser?"),
         ("kickolduser", "TRUE", "true or false"),
         ("telnet_brk_on_sync", "true", "did you mean telnet-brk-on-sync?"),
+        ("chardelay", "sometimes", "chardelay must be true, false or adaptive, not 'sometimes'"),
         ("chardelay-min", "abc", "must be a number"),
         ("max-connections", "-1", "must be a number"),
         ("closeon", "", "needs a value"),
