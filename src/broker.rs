@@ -92,7 +92,7 @@ impl Sources {
         let mut reading = read(&self.inputs);
         if !self.uucp_locks {
             for connection in &mut reading.config.connections {
-                connection.connector.device.uucp_lock = false;
+                Arc::make_mut(connection).connector.device.uucp_lock = false;
             }
         }
         reading

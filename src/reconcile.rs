@@ -2,29 +2,30 @@
 
 use crate::config::Connection;
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 /// One step.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     /// A port that does not run yet.
-    Start(Connection),
+    Start(Arc<Connection>),
     /// A port that is not wanted any more: no new clients; it ends when the last one has left.
-    Retire(String),
+    Retire(Arc<str>),
     /// A port whose configuration changed.
-    Replace(Connection),
+    Replace(Arc<Connection>),
 }
 
 /// The steps from `running` to `desired`. Disabled connections are not wanted. Retirements come
 /// first, because a new port may need the address of an old one.
-pub fn reconcile<'a>(running: &BTreeMap<&'a str, &'a Connection>, desired: &[Connection]) -> Vec<Step> {
-    let wanted: Vec<&Connection> = desired.iter().filter(|c| c.enabled).collect();
-    let names: HashSet<&str> = wanted.iter().map(|c| c.name.as_str()).collect();
+pub fn reconcile<'a>(running: &BTreeMap<&'a str, &'a Connection>, desired: &[Arc<Connection>]) -> Vec<Step> {
+    let wanted: Vec<&Arc<Connection>> = desired.iter().filter(|c| c.enabled).collect();
+    let names: HashSet<&str> = wanted.iter().map(|c| &*c.name).collect();
     let gone = running.keys().filter(|name| !names.contains(*name));
-    let mut steps: Vec<Step> = gone.map(|name| Step::Retire((*name).to_owned())).collect();
+    let mut steps: Vec<Step> = gone.map(|name| Step::Retire((*name).into())).collect();
     for connection in wanted {
-        match running.get(connection.name.as_str()) {
+        match running.get(&*connection.name) {
             None => steps.push(Step::Start(connection.clone())),
-            Some(now) if *now != connection => steps.push(Step::Replace(connection.clone())),
+            Some(now) if **now != **connection => steps.push(Step::Replace(connection.clone())),
             Some(_) => {}
         }
     }
@@ -41,10 +42,10 @@ mod tests {
         let device = DeviceConfig::new(path);
         let tcp = TcpListen { family: Family::Any, host: None, port: 2000, nodelay: true, reuseaddr: true };
         Connection {
-            name: name.to_owned(),
+            name: name.into(),
             enabled: true,
-            accepter: Accepter { text: "2000".to_owned(), telnet: None, tls: None, tcp },
-            connector: Connector { text: path.to_owned(), device },
+            accepter: Accepter { text: "2000".into(), telnet: None, tls: None, tcp },
+            connector: Connector { text: path.into(), device },
             timeout: None,
             options: Options::default(),
         }

@@ -80,11 +80,11 @@ pub struct StatusTable {
 #[derive(Clone, Debug)]
 pub struct PortInfo {
     /// Name of the connection.
-    pub name: String,
+    pub name: Arc<str>,
     /// The accepter as written.
-    pub accepter: String,
+    pub accepter: Arc<str>,
     /// Path of the device.
-    pub device: String,
+    pub device: Arc<str>,
     /// The configuration wants the port to run.
     pub enabled: bool,
 }
@@ -125,9 +125,9 @@ impl Shared {
         let now = lock(&self.now);
         let fault = now.fault.as_ref();
         PortStatus {
-            name: info.name,
-            accepter: info.accepter,
-            device: info.device,
+            name: info.name.to_string(),
+            accepter: info.accepter.to_string(),
+            device: info.device.to_string(),
             enabled: info.enabled,
             listening: now.listening,
             ready: PortStatus::is_ready(info.enabled, now.listening, now.state),
@@ -161,7 +161,7 @@ impl StatusTable {
     pub fn register(self: &Arc<Self>, metrics: &Metrics, info: PortInfo) -> PortReporter {
         let state = if info.enabled { PortState::Closed } else { PortState::Disabled };
         let shared = Arc::new(Shared {
-            metrics: metrics.port(&info.name),
+            metrics: metrics.port(Arc::clone(&info.name)),
             info: Mutex::new(info),
             now: Mutex::new(Now {
                 listening: false,
@@ -335,8 +335,8 @@ mod tests {
     use super::*;
 
     fn info(name: &str) -> PortInfo {
-        let accepter = "tcp,127.0.0.1,2000".to_owned();
-        PortInfo { name: name.to_owned(), accepter, device: "/dev/ttyUSB0".to_owned(), enabled: true }
+        let accepter = "tcp,127.0.0.1,2000".into();
+        PortInfo { name: name.into(), accepter, device: "/dev/ttyUSB0".into(), enabled: true }
     }
 
     fn setup() -> (Arc<StatusTable>, Metrics) {

@@ -5,6 +5,7 @@ use crate::port::{self, Environment, Handle};
 use crate::reconcile::{Step, reconcile};
 use crate::status::StatusSource as _;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tracing::{error, info};
@@ -15,7 +16,7 @@ const SHUTDOWN_LIMIT: Duration = Duration::from_millis(950);
 #[derive(Debug)]
 struct Running {
     /// What it was last told to run.
-    connection: Connection,
+    connection: Arc<Connection>,
     handle: Handle,
     task: JoinHandle<()>,
 }
@@ -24,7 +25,7 @@ struct Running {
 #[derive(Debug)]
 pub struct Supervisor {
     env: Environment,
-    running: HashMap<String, Running>,
+    running: HashMap<Arc<str>, Running>,
     /// Ports that were removed and still have clients.
     retired: Vec<Running>,
 }
@@ -37,20 +38,20 @@ impl Supervisor {
 
     /// Makes the running ports those that are wanted. Unchanged ones are not touched. A port whose
     /// task ended by a fault is started anew.
-    pub async fn apply(&mut self, desired: &[Connection]) {
+    pub async fn apply(&mut self, desired: &[Arc<Connection>]) {
         self.retired.retain(|r| !r.task.is_finished());
         for name in self.ended() {
             error!(port = %name, "its task had ended; it is started anew");
             self.running.remove(&name);
         }
         let now: BTreeMap<&str, &Connection> =
-            self.running.iter().map(|(name, r)| (name.as_str(), &r.connection)).collect();
+            self.running.iter().map(|(name, r)| (&**name, &*r.connection)).collect();
         for step in reconcile(&now, desired) {
             self.step(step).await;
         }
         for running in self.running.values() {
             if running.connection.accepter.tls.is_some() {
-                running.handle.refresh().await;
+                running.handle.refresh();
             }
         }
     }
@@ -62,7 +63,7 @@ impl Supervisor {
         (self.running.len(), listening)
     }
 
-    fn ended(&self) -> Vec<String> {
+    fn ended(&self) -> Vec<Arc<str>> {
         self.running.iter().filter(|(_, r)| r.task.is_finished()).map(|(name, _)| name.clone()).collect()
     }
 
@@ -82,7 +83,7 @@ impl Supervisor {
             }
             Step::Replace(connection) => {
                 if let Some(running) = self.running.get_mut(&connection.name) {
-                    running.handle.replace(connection.clone()).await;
+                    running.handle.replace(Arc::clone(&connection));
                     running.connection = connection;
                 }
             }
@@ -93,7 +94,7 @@ impl Supervisor {
     pub async fn shutdown(self) {
         let all: Vec<Running> = self.running.into_values().chain(self.retired).collect();
         for running in &all {
-            running.handle.shutdown().await;
+            running.handle.shutdown();
         }
         let ended = async {
             for running in all {

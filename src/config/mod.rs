@@ -20,22 +20,23 @@ use crate::serial::settings::DeviceConfig;
 use ipnet::IpNet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// All that the program runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
     /// The connections, in the order of the file; names are unique.
-    pub connections: Vec<Connection>,
+    pub connections: Vec<Arc<Connection>>,
     /// Where health is served; `None`: nowhere.
     pub metrics: Option<SocketAddr>,
 }
 
-/// One accepter joined to one connector.
+/// One accepter joined to one connector. It is shared by all that need it, and so are its texts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection {
     /// Name: YAML anchor or key, or the port text of a legacy line. Logs and metrics use it.
-    pub name: String,
+    pub name: Arc<str>,
     /// `enable:` / legacy state other than `off`.
     pub enabled: bool,
     /// What listens.
@@ -52,7 +53,7 @@ pub struct Connection {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Accepter {
     /// As written (after substitution); `\p` in strings.
-    pub text: String,
+    pub text: Arc<str>,
     /// Telnet on the stream, outermost.
     pub telnet: Option<TelnetOptions>,
     /// TLS below telnet.
@@ -101,7 +102,7 @@ pub struct TcpListen {
     /// Address family.
     pub family: Family,
     /// Host name or address; `None`: all.
-    pub host: Option<String>,
+    pub host: Option<Arc<str>>,
     /// Port number; 0 lets the kernel choose.
     pub port: u16,
     /// `TCP_NODELAY` on accepted sockets; ser2net always sets it.
@@ -114,7 +115,7 @@ pub struct TcpListen {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connector {
     /// As written (after substitution); `\d` in strings, and equal texts share a device.
-    pub text: String,
+    pub text: Arc<str>,
     /// The serial device.
     pub device: DeviceConfig,
 }

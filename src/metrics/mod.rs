@@ -106,8 +106,8 @@ impl Metrics {
     }
 
     /// The series of the port `name`, made when they are not there yet.
-    pub fn port(&self, name: &str) -> Arc<PortMetrics> {
-        PortMetrics::for_port(&self.ports, name)
+    pub fn port(&self, name: impl Into<Arc<str>>) -> Arc<PortMetrics> {
+        PortMetrics::for_port(&self.ports, name.into())
     }
 
     /// A configuration was read (the first one too): whether it is in force now, and how many

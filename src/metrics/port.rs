@@ -139,13 +139,12 @@ pub(super) fn all(live: &Live) -> Vec<Arc<PortMetrics>> {
 impl PortMetrics {
     /// The handle for `name`: the live one when there is one, so that a port that is replaced under
     /// its name goes on counting where it was.
-    pub(super) fn for_port(live: &Arc<Live>, name: &str) -> Arc<Self> {
+    pub(super) fn for_port(live: &Arc<Live>, name: Arc<str>) -> Arc<Self> {
         // held until the entry is in place: the drop of an older handle takes the same lock
         let mut entries = lock(live);
-        if let Some(existing) = entries.get(name).and_then(Weak::upgrade) {
+        if let Some(existing) = entries.get(&name).and_then(Weak::upgrade) {
             return existing;
         }
-        let name: Arc<str> = name.into();
         let created = Arc::new(Self {
             name: Arc::clone(&name),
             live: Arc::clone(live),

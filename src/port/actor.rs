@@ -1,12 +1,13 @@
 //! The task of a port: its state, and the one poll function that moves everything on.
 
+use super::Command;
 use super::batch::Batch;
 use super::device::DeviceState;
+use super::mailbox::{Handle, Inbox, mailbox};
 use super::matcher::Matcher;
 use super::outbuf::OutBuf;
 use super::session::Session;
 use super::visitors::Leaving;
-use super::{COMMAND_QUEUE, Command, Handle};
 use crate::config::Connection;
 use crate::log::RepeatLimiter;
 use crate::metrics::{CloseReason, Metrics};
@@ -20,7 +21,6 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Sleep;
 use tracing::{error, info};
@@ -76,13 +76,11 @@ pub(super) enum Phase {
 pub(super) struct Port {
     pub(super) env: Environment,
     /// Name of the connection; it never changes.
-    pub(super) name: String,
-    pub(super) conn: Connection,
+    pub(super) name: Arc<str>,
+    pub(super) conn: Arc<Connection>,
     /// Takes the place of `conn` when nobody is connected.
-    pub(super) next: Option<Box<Connection>>,
-    commands: mpsc::Receiver<Command>,
-    /// For tasks that finish a handshake.
-    pub(super) own: mpsc::WeakSender<Command>,
+    pub(super) next: Option<Arc<Connection>>,
+    pub(super) inbox: Inbox,
     pub(super) listener: Listener,
     pub(super) tls: Option<Acceptor>,
     pub(super) sessions: Vec<Session>,
@@ -107,24 +105,19 @@ pub(super) struct Port {
 
 /// Starts the task of a port. Its sockets are bound when this returns, unless a host name must be
 /// looked up or binding failed (then it is tried again).
-pub fn start(connection: Connection, env: Environment) -> (Handle, JoinHandle<()>) {
-    let (sender, commands) = mpsc::channel(COMMAND_QUEUE);
-    let mut port = Port::new(connection, env, commands, sender.downgrade());
+pub fn start(connection: Arc<Connection>, env: Environment) -> (Handle, JoinHandle<()>) {
+    let (handle, inbox) = mailbox();
+    let mut port = Port::new(connection, env, inbox);
     port.start_listening();
     let task = tokio::spawn(async move {
         poll_fn(|cx| port.poll(cx)).await;
         info!(port = %port.name, "stopped");
     });
-    (Handle { commands: sender }, task)
+    (handle, task)
 }
 
 impl Port {
-    fn new(
-        conn: Connection,
-        env: Environment,
-        commands: mpsc::Receiver<Command>,
-        own: mpsc::WeakSender<Command>,
-    ) -> Self {
+    fn new(conn: Arc<Connection>, env: Environment, inbox: Inbox) -> Self {
         let report = env.status.register(&env.metrics, info(&conn));
         Self {
             listener: Listener::stopped(conn.accepter.tcp.clone()),
@@ -147,8 +140,7 @@ impl Port {
             name: conn.name.clone(),
             env,
             conn,
-            commands,
-            own,
+            inbox,
         }
     }
 
@@ -213,7 +205,7 @@ impl Port {
     fn poll_commands(&mut self, cx: &mut Context<'_>) {
         // once it ends, a port obeys nobody; its queue, when all handles are gone, is ready for ever
         while !matches!(self.phase, Phase::Ending(_))
-            && let Poll::Ready(command) = self.commands.poll_recv(cx)
+            && let Poll::Ready(command) = self.inbox.poll(cx)
         {
             self.moved = true;
             match command {
@@ -273,12 +265,12 @@ impl Port {
         if self.idle()
             && let Some(next) = self.next.take()
         {
-            self.switch(*next);
+            self.switch(next);
         }
     }
 
     /// Runs with `next` from now on; nobody is connected.
-    fn switch(&mut self, next: Connection) {
+    fn switch(&mut self, next: Arc<Connection>) {
         let rebind = next.accepter != self.conn.accepter
             || next.options.accepter_retry != self.conn.options.accepter_retry
             || next.accepter.tls.is_some();

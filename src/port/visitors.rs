@@ -80,15 +80,13 @@ impl Port {
         if !permitted {
             return self.note_refusal(peer, Refusal::NotAllowed);
         }
-        let (own, name, metrics) = (self.own.clone(), self.name.clone(), self.report.metrics().clone());
+        let (own, name, metrics) = (self.inbox.sender(), self.name.clone(), self.report.metrics().clone());
         tokio::spawn(async move {
             let handshake = tokio::time::timeout(tls::HANDSHAKE_LIMIT, acceptor.0.accept(stream)).await;
             match handshake {
                 Ok(Ok(stream)) => {
-                    if let Some(port) = own.upgrade() {
-                        // an error means that the port has ended: the client is dropped with it
-                        let _ = port.send(Command::Attach(Stream::Tls(Box::new(stream)), peer)).await;
-                    }
+                    // when the port has ended the client is dropped
+                    own.send(Command::Attach(Stream::Tls(Box::new(stream)), peer));
                 }
                 Ok(Err(e)) => {
                     metrics.refused(Refusal::Tls);

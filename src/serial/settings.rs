@@ -1,6 +1,7 @@
 //! Line settings of a serial port: speed, character size, parity, stop bits and flow control.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// Parity of a character. `Mark` and `Space` need the kernel's `CMSPAR`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -85,7 +86,7 @@ impl fmt::Display for LineSettings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceConfig {
     /// Path of the device node, for instance `/dev/ttyUSB0`.
-    pub path: String,
+    pub path: Arc<str>,
     /// Settings programmed at open.
     pub line: LineSettings,
     /// Do not clear a break at open (`TIOCCBRK`): some CDC-ACM devices refuse it.
@@ -109,7 +110,7 @@ pub struct DeviceConfig {
 
 impl DeviceConfig {
     /// The device at `path` with default settings: 9600N81, UUCP lock, lines as the kernel sets them.
-    pub fn new(path: impl Into<String>) -> Self {
+    pub fn new(path: impl Into<Arc<str>>) -> Self {
         Self {
             path: path.into(),
             line: LineSettings::default(),
