@@ -36,20 +36,20 @@ macro_rules! labels {
 
         impl Label for $name {
             const VALUES: &'static [Self] = Self::ALL;
+            const TEXTS: &'static [&'static str] = &[$($text,)+];
             fn index(self) -> usize { self as usize }
-            fn text(self) -> &'static str { self.as_str() }
         }
     };
 }
 
-/// What the cached series need to know of a label.
+/// What counters that stand in an array need to know of a label.
 pub(super) trait Label: Copy + 'static {
     /// Every value, so that `VALUES[v.index()] == v`.
     const VALUES: &'static [Self];
+    /// The texts of [`Label::VALUES`], in the same order.
+    const TEXTS: &'static [&'static str];
     /// Position in [`Label::VALUES`].
     fn index(self) -> usize;
-    /// Text of the value.
-    fn text(self) -> &'static str;
 }
 
 labels! {
@@ -247,10 +247,14 @@ labels! {
 mod tests {
     use super::*;
 
-    fn consistent<L: Label + fmt::Debug>() {
+    fn consistent<L: Label + fmt::Debug + fmt::Display>() {
+        assert_eq!(L::VALUES.len(), L::TEXTS.len());
         for (position, value) in L::VALUES.iter().enumerate() {
             assert_eq!(value.index(), position, "{value:?}");
-            assert!(value.text().bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{value:?}");
+            let text = L::TEXTS[position];
+            assert_eq!(value.to_string(), text);
+            // nothing that the Prometheus text format would want escaped
+            assert!(text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{value:?}");
         }
     }
 

@@ -2,11 +2,13 @@
 //!
 //! [`Metrics`] is an object, not a global, so that tests (and several brokers in one process) do not
 //! share counters. A port gets its [`PortMetrics`] by name; the series vanish with the last handle.
+//! The few series of the process are in a registry of the `prometheus` crate. Those of ports are
+//! plain numbers (see `family`), because a port has about sixty of them.
 //! Names and units follow <https://prometheus.io/docs/practices/naming/>, checked by `promtool`.
 
+mod family;
 mod labels;
 mod port;
-mod registry;
 mod usage;
 
 pub use labels::{
@@ -16,8 +18,8 @@ pub use labels::{
 pub use port::{PortCounters, PortMetrics};
 
 use labels::Label;
+use prometheus::core::Collector;
 use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
-use registry::{Families, add};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -28,8 +30,7 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    families: Arc<Families>,
-    live: Arc<port::Live>,
+    ports: Arc<port::Live>,
     started: Instant,
     reloads: Box<[IntCounter]>,
     reload_ok: IntGauge,
@@ -55,7 +56,6 @@ impl Metrics {
     /// tests would show.
     pub fn new() -> prometheus::Result<Self> {
         let registry = Registry::new();
-        let families = Arc::new(Families::new(&registry)?);
         let gauge = |name: &str, help: &str| add(&registry, IntGauge::new(name, help));
 
         let build = Opts::new("serbroker_build_info", "1; the labels tell which program this is.");
@@ -69,12 +69,11 @@ impl Metrics {
             Opts::new("serbroker_config_reloads_total", "Readings of the configuration, by outcome.");
         let reloads = add(&registry, IntCounterVec::new(reloads, &["outcome"]))?;
         Ok(Self {
-            families,
-            live: Arc::default(),
+            ports: Arc::default(),
             started: Instant::now(),
             reloads: ReloadOutcome::VALUES
                 .iter()
-                .map(|outcome| reloads.with_label_values(&[outcome.text()]))
+                .map(|outcome| reloads.with_label_values(&[outcome.as_str()]))
                 .collect(),
             reload_ok: gauge(
                 "serbroker_config_last_reload_successful",
@@ -108,7 +107,7 @@ impl Metrics {
 
     /// The series of the port `name`, made when they are not there yet.
     pub fn port(&self, name: &str) -> Arc<PortMetrics> {
-        PortMetrics::for_port(&self.families, &self.live, name)
+        PortMetrics::for_port(&self.ports, name)
     }
 
     /// A configuration was read (the first one too): whether it is in force now, and how many
@@ -146,8 +145,20 @@ impl Metrics {
                 gauge.set(value);
             }
         }
-        TextEncoder::new().encode_to_string(&self.registry.gather())
+        let mut text = TextEncoder::new().encode_to_string(&self.registry.gather())?;
+        family::write(&port::all(&self.ports), &mut text);
+        Ok(text)
     }
+}
+
+/// Adds a family to the registry. Fails only on two families of one name or on a bad name.
+fn add<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    family: prometheus::Result<C>,
+) -> prometheus::Result<C> {
+    let family = family?;
+    registry.register(Box::new(family.clone()))?;
+    Ok(family)
 }
 
 #[cfg(test)]

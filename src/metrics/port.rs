@@ -1,37 +1,103 @@
-//! The series of one port, with every handle cached: the hot path is one atomic add.
+//! The counters of one port: plain atomics, so that the hot path is one atomic add.
 
 use super::labels::{
     CloseReason, DeviceFailure, Direction, DropDirection, DropReason, Label, PortState, Refusal, SerialError,
 };
-use super::registry::Families;
-use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 use serde::Serialize;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// The ports that have series now, by name.
-pub(super) type Live = Mutex<std::collections::HashMap<String, Weak<PortMetrics>>>;
+pub(super) type Live = Mutex<BTreeMap<Arc<str>, Weak<PortMetrics>>>;
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub(super) struct Counter(AtomicU64);
+
+impl Counter {
+    #[inline]
+    fn add(&self, count: u64) {
+        self.0.fetch_add(count, Relaxed);
+    }
+
+    pub(super) fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// A counter for each value of a label.
+#[derive(Debug)]
+pub(super) struct Counters<L, const N: usize>([Counter; N], PhantomData<L>);
+
+impl<L: Label, const N: usize> Default for Counters<L, N> {
+    fn default() -> Self {
+        const { assert!(N == L::VALUES.len()) }
+        Self(std::array::from_fn(|_| Counter::default()), PhantomData)
+    }
+}
+
+impl<L: Label, const N: usize> Counters<L, N> {
+    #[inline]
+    fn add(&self, label: L, count: u64) {
+        self.0[label.index()].add(count);
+    }
+
+    pub(super) fn of(&self, label: L) -> u64 {
+        self.at(label.index())
+    }
+
+    /// The counter of the label's value at `index`.
+    pub(super) fn at(&self, index: usize) -> u64 {
+        self.0[index].get()
+    }
+
+    fn sum(&self) -> u64 {
+        self.0.iter().map(Counter::get).sum()
+    }
+}
+
+/// One value of a label, or none.
+#[derive(Debug)]
+pub(super) struct Choice<L>(AtomicU8, PhantomData<L>);
+
+impl<L: Label> Choice<L> {
+    const NONE: u8 = u8::MAX;
+
+    fn none() -> Self {
+        const { assert!(L::VALUES.len() < Self::NONE as usize) }
+        Self(AtomicU8::new(Self::NONE), PhantomData)
+    }
+
+    fn set(&self, chosen: Option<L>) {
+        self.0.store(chosen.map_or(Self::NONE, |label| label.index() as u8), Relaxed);
+    }
+
+    /// 1 when the label's value at `index` is the one, else 0.
+    pub(super) fn is(&self, index: usize) -> u64 {
+        u64::from(usize::from(self.0.load(Relaxed)) == index)
+    }
+}
 
 /// The metrics of one port. The series exist as long as this does.
 #[derive(Debug)]
 pub struct PortMetrics {
-    name: String,
-    families: Arc<Families>,
+    name: Arc<str>,
     live: Arc<Live>,
-    bytes: Box<[IntCounter]>,
-    clients: IntGauge,
-    connections: IntCounter,
-    refusals: Box<[IntCounter]>,
-    kicks: IntCounter,
-    disconnects: Box<[IntCounter]>,
-    listener_up: IntGauge,
-    device_up: IntGauge,
-    state: Box<[IntGauge]>,
-    fault: Box<[IntGauge]>,
-    opens: IntCounter,
-    open_failures: Box<[IntCounter]>,
-    dropped: Box<[Box<[IntCounter]>]>,
-    serial_errors: Box<[IntCounter]>,
-    telnet_malformed: IntCounter,
+    pub(super) bytes: Counters<Direction, { Direction::ALL.len() }>,
+    pub(super) connections: Counter,
+    pub(super) refusals: Counters<Refusal, { Refusal::ALL.len() }>,
+    pub(super) disconnects: Counters<CloseReason, { CloseReason::ALL.len() }>,
+    pub(super) opens: Counter,
+    pub(super) open_failures: Counters<DeviceFailure, { DeviceFailure::ALL.len() }>,
+    pub(super) dropped: [Counters<DropReason, { DropReason::ALL.len() }>; DropDirection::ALL.len()],
+    pub(super) serial_errors: Counters<SerialError, { SerialError::ALL.len() }>,
+    pub(super) telnet_malformed: Counter,
+    pub(super) state: Choice<PortState>,
+    pub(super) fault: Choice<DeviceFailure>,
+    listening: AtomicBool,
 }
 
 /// The counters of a port as numbers, for JSON.
@@ -59,65 +125,44 @@ pub struct PortCounters {
     pub device_open_failures: u64,
 }
 
-fn cached_counters<L: Label>(family: &IntCounterVec, port: &str) -> Box<[IntCounter]> {
-    L::VALUES.iter().map(|value| family.with_label_values(&[port, value.text()])).collect()
+fn lock(live: &Live) -> MutexGuard<'_, BTreeMap<Arc<str>, Weak<PortMetrics>>> {
+    // what is behind this lock is valid after every single call
+    live.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn cached_gauges<L: Label>(family: &IntGaugeVec, port: &str) -> Box<[IntGauge]> {
-    L::VALUES.iter().map(|value| family.with_label_values(&[port, value.text()])).collect()
-}
-
-/// Sets the gauge at `chosen` to 1 and the others to 0.
-fn choose<L: Label>(gauges: &[IntGauge], chosen: Option<L>) {
-    let chosen = chosen.map(Label::index);
-    for (position, gauge) in gauges.iter().enumerate() {
-        gauge.set(i64::from(Some(position) == chosen));
-    }
-}
-
-fn sum(counters: &[IntCounter]) -> u64 {
-    counters.iter().map(IntCounter::get).sum()
+/// The ports that have series now, sorted by name.
+pub(super) fn all(live: &Live) -> Vec<Arc<PortMetrics>> {
+    // the last handle must not be dropped under the lock: its drop takes the same one
+    lock(live).values().filter_map(Weak::upgrade).collect()
 }
 
 impl PortMetrics {
     /// The handle for `name`: the live one when there is one, so that a port that is replaced under
     /// its name goes on counting where it was.
-    pub(super) fn for_port(families: &Arc<Families>, live: &Arc<Live>, name: &str) -> Arc<Self> {
+    pub(super) fn for_port(live: &Arc<Live>, name: &str) -> Arc<Self> {
         // held until the entry is in place: the drop of an older handle takes the same lock
-        let mut entries = live.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = lock(live);
         if let Some(existing) = entries.get(name).and_then(Weak::upgrade) {
             return existing;
         }
-        let f = families;
+        let name: Arc<str> = name.into();
         let created = Arc::new(Self {
-            name: name.to_owned(),
-            families: Arc::clone(families),
+            name: Arc::clone(&name),
             live: Arc::clone(live),
-            bytes: cached_counters::<Direction>(&f.bytes, name),
-            clients: f.clients.with_label_values(&[name]),
-            connections: f.connections.with_label_values(&[name]),
-            refusals: cached_counters::<Refusal>(&f.refusals, name),
-            kicks: f.kicks.with_label_values(&[name]),
-            disconnects: cached_counters::<CloseReason>(&f.disconnects, name),
-            listener_up: f.listener_up.with_label_values(&[name]),
-            device_up: f.device_up.with_label_values(&[name]),
-            state: cached_gauges::<PortState>(&f.state, name),
-            fault: cached_gauges::<DeviceFailure>(&f.fault, name),
-            opens: f.opens.with_label_values(&[name]),
-            open_failures: cached_counters::<DeviceFailure>(&f.open_failures, name),
-            dropped: DropDirection::VALUES
-                .iter()
-                .map(|direction| {
-                    DropReason::VALUES
-                        .iter()
-                        .map(|why| f.dropped.with_label_values(&[name, direction.text(), why.text()]))
-                        .collect()
-                })
-                .collect(),
-            serial_errors: cached_counters::<SerialError>(&f.serial_errors, name),
-            telnet_malformed: f.telnet_malformed.with_label_values(&[name]),
+            bytes: Counters::default(),
+            connections: Counter::default(),
+            refusals: Counters::default(),
+            disconnects: Counters::default(),
+            opens: Counter::default(),
+            open_failures: Counters::default(),
+            dropped: Default::default(),
+            serial_errors: Counters::default(),
+            telnet_malformed: Counter::default(),
+            state: Choice::none(),
+            fault: Choice::none(),
+            listening: AtomicBool::new(false),
         });
-        entries.insert(name.to_owned(), Arc::downgrade(&created));
+        entries.insert(name, Arc::downgrade(&created));
         created
     }
 
@@ -129,90 +174,95 @@ impl PortMetrics {
     /// Counts bytes that moved.
     #[inline]
     pub fn bytes(&self, direction: Direction, count: usize) {
-        self.bytes[direction.index()].inc_by(count as u64);
+        self.bytes.add(direction, count as u64);
     }
 
     /// Counts bytes that did not arrive.
     pub fn dropped(&self, direction: DropDirection, reason: DropReason, count: usize) {
-        self.dropped[direction.index()][reason.index()].inc_by(count as u64);
+        self.dropped[direction.index()].add(reason, count as u64);
     }
 
     /// A client was let in.
     pub fn client_joined(&self) {
-        self.connections.inc();
-        self.clients.inc();
+        self.connections.add(1);
     }
 
     /// A client that had been let in is gone.
     pub fn client_left(&self, reason: CloseReason) {
-        self.clients.dec();
-        self.disconnects[reason.index()].inc();
-        if reason == CloseReason::Kicked {
-            self.kicks.inc();
-        }
+        self.disconnects.add(reason, 1);
     }
 
     /// A client was turned away.
     pub fn refused(&self, reason: Refusal) {
-        self.refusals[reason.index()].inc();
+        self.refusals.add(reason, 1);
     }
 
     /// The port's socket listens, or does not.
     pub fn listening(&self, up: bool) {
-        self.listener_up.set(i64::from(up));
+        self.listening.store(up, Relaxed);
     }
 
     /// What the port does with its device, and the reason while the device is known to be bad.
     pub fn state(&self, state: PortState, fault: Option<DeviceFailure>) {
-        choose(&self.state, Some(state));
-        choose(&self.fault, fault);
-        self.device_up.set(i64::from(state == PortState::Open));
+        self.state.set(Some(state));
+        self.fault.set(fault);
     }
 
     /// The device was opened.
     pub fn device_opened(&self) {
-        self.opens.inc();
+        self.opens.add(1);
     }
 
     /// An attempt to open the device failed.
     pub fn device_open_failed(&self, reason: DeviceFailure) {
-        self.open_failures[reason.index()].inc();
+        self.open_failures.add(reason, 1);
     }
 
     /// The UART counted this many more errors.
     pub fn serial_errors(&self, kind: SerialError, count: u64) {
-        self.serial_errors[kind.index()].inc_by(count);
+        self.serial_errors.add(kind, count);
     }
 
     /// A client sent telnet that is malformed or endless.
     pub fn telnet_malformed(&self, count: u64) {
-        self.telnet_malformed.inc_by(count);
+        self.telnet_malformed.add(count);
+    }
+
+    /// Clients that were let in and are not gone.
+    pub(super) fn clients(&self) -> u64 {
+        // who leaves was counted when it came; read in this order the difference is never negative
+        let left = self.disconnects.sum();
+        self.connections.get().saturating_sub(left)
+    }
+
+    /// 1 when the port's socket listens, else 0.
+    pub(super) fn is_listening(&self) -> u64 {
+        u64::from(self.listening.load(Relaxed))
     }
 
     /// The counters as numbers. They are read one after the other, not at one instant.
     pub fn counters(&self) -> PortCounters {
         PortCounters {
-            bytes_from_device: self.bytes[Direction::FromDevice.index()].get(),
-            bytes_to_device: self.bytes[Direction::ToDevice.index()].get(),
-            bytes_from_clients: self.bytes[Direction::FromClients.index()].get(),
-            bytes_to_clients: self.bytes[Direction::ToClients.index()].get(),
-            bytes_dropped: self.dropped.iter().map(|reasons| sum(reasons)).sum(),
+            bytes_from_device: self.bytes.of(Direction::FromDevice),
+            bytes_to_device: self.bytes.of(Direction::ToDevice),
+            bytes_from_clients: self.bytes.of(Direction::FromClients),
+            bytes_to_clients: self.bytes.of(Direction::ToClients),
+            bytes_dropped: self.dropped.iter().map(Counters::sum).sum(),
             connections: self.connections.get(),
-            refusals: sum(&self.refusals),
-            kicks: self.kicks.get(),
+            refusals: self.refusals.sum(),
+            kicks: self.disconnects.of(CloseReason::Kicked),
             device_opens: self.opens.get(),
-            device_open_failures: sum(&self.open_failures),
+            device_open_failures: self.open_failures.sum(),
         }
     }
 }
 
 impl Drop for PortMetrics {
     fn drop(&mut self) {
-        let mut entries = self.live.lock().unwrap_or_else(PoisonError::into_inner);
-        // a successor may have taken the name (and with it the series) after our count reached zero
+        let mut entries = lock(&self.live);
+        // a successor may have taken the name after our count reached zero
         if entries.get(&self.name).is_some_and(|entry| std::ptr::eq(entry.as_ptr(), self)) {
             entries.remove(&self.name);
-            self.families.forget_port(&self.name);
         }
     }
 }
