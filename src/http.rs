@@ -89,14 +89,24 @@ async fn index() -> &'static str {
     )
 }
 
+/// Metrics of thousands of ports take tens of milliseconds to write: a thread of its own does that,
+/// so that no byte of a port waits for it.
+async fn apart(make: impl FnOnce() -> Response + Send + 'static) -> Response {
+    tokio::task::spawn_blocking(make).await.unwrap_or_else(|error| {
+        tracing::error!("a request for health could not be answered: {error}");
+        StatusCode::INTERNAL_SERVER_ERROR.into_response()
+    })
+}
+
 async fn metrics(State(state): State<HttpState>) -> Response {
-    match state.metrics.render() {
+    apart(move || match state.metrics.render() {
         Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
         Err(error) => {
             tracing::error!("metrics cannot be rendered: {error}");
             (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response()
         }
-    }
+    })
+    .await
 }
 
 async fn healthz(State(state): State<HttpState>) -> impl IntoResponse {
@@ -107,12 +117,15 @@ async fn healthz(State(state): State<HttpState>) -> impl IntoResponse {
     }))
 }
 
-async fn readyz(State(state): State<HttpState>) -> impl IntoResponse {
-    let started = state.status.started();
-    let ports = state.status.status();
-    let ready = started && ports.iter().all(|port| port.ready);
-    let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (code, Json(json!({ "ready": ready, "started": started, "ports": ports })))
+async fn readyz(State(state): State<HttpState>) -> Response {
+    apart(move || {
+        let started = state.status.started();
+        let ports = state.status.status();
+        let ready = started && ports.iter().all(|port| port.ready);
+        let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        (code, Json(json!({ "ready": ready, "started": started, "ports": ports }))).into_response()
+    })
+    .await
 }
 
 /// Serves until `shutdown` completes, then lets answers under way finish. Never fails: a listener
