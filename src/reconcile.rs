@@ -3,6 +3,9 @@
 use crate::config::Connection;
 use std::collections::{BTreeMap, HashSet};
 
+/// What the running ports were told to run, by name.
+pub type Told = BTreeMap<String, Connection>;
+
 /// One step.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
@@ -16,15 +19,15 @@ pub enum Step {
 
 /// The steps from `running` to `desired`. Disabled connections are not wanted. Retirements come
 /// first, because a new port may need the address of an old one.
-pub fn reconcile<'a>(running: &BTreeMap<&'a str, &'a Connection>, desired: &[Connection]) -> Vec<Step> {
+pub fn reconcile(running: &Told, desired: &[Connection]) -> Vec<Step> {
     let wanted: Vec<&Connection> = desired.iter().filter(|c| c.enabled).collect();
     let names: HashSet<&str> = wanted.iter().map(|c| c.name.as_str()).collect();
-    let gone = running.keys().filter(|name| !names.contains(*name));
-    let mut steps: Vec<Step> = gone.map(|name| Step::Retire((*name).to_owned())).collect();
+    let gone = running.keys().filter(|name| !names.contains(name.as_str()));
+    let mut steps: Vec<Step> = gone.map(|name| Step::Retire(name.clone())).collect();
     for connection in wanted {
         match running.get(connection.name.as_str()) {
             None => steps.push(Step::Start(connection.clone())),
-            Some(now) if *now != connection => steps.push(Step::Replace(connection.clone())),
+            Some(now) if now != connection => steps.push(Step::Replace(connection.clone())),
             Some(_) => {}
         }
     }
@@ -61,7 +64,7 @@ mod tests {
         };
         let running: Vec<Connection> = running.iter().map(make).collect();
         let desired: Vec<Connection> = desired.iter().map(make).collect();
-        let map = running.iter().map(|c| (c.name.as_str(), c)).collect();
+        let map = running.into_iter().map(|c| (c.name.clone(), c)).collect();
         let show = |step: &Step| match step {
             Step::Start(c) => format!("+{}", c.name),
             Step::Retire(name) => format!("-{name}"),
