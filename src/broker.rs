@@ -10,6 +10,7 @@ use crate::http::{self, HttpState};
 use crate::metrics::{Metrics, ReloadOutcome};
 use crate::port::{Claims, Environment};
 use crate::process::{Signal, Signals, notify};
+use crate::reconcile::{Step, Told, reconcile};
 use crate::status::StatusTable;
 use crate::supervisor::Supervisor;
 use std::net::SocketAddr;
@@ -48,6 +49,28 @@ impl Reading {
     pub fn counts(&self) -> (usize, usize) {
         let warnings = self.diagnostics.iter().filter(|d| d.severity == Severity::Warning).count();
         (self.diagnostics.len() - warnings, warnings)
+    }
+}
+
+/// What a reading of the configuration asks for. It is made away from the thread that moves bytes,
+/// which for a thousand ports would stand still for milliseconds.
+#[derive(Debug)]
+struct Plan {
+    /// `None`: the text cannot be used at all.
+    steps: Option<Vec<Step>>,
+    metrics: Option<SocketAddr>,
+    errors: usize,
+    warnings: usize,
+}
+
+impl Plan {
+    /// Compares a reading with what runs, and logs what is to be said about it.
+    fn new(reading: &Reading, told: &Told) -> Self {
+        log_diagnostics(&reading.diagnostics);
+        let (errors, warnings) = reading.counts();
+        descriptors::check(&reading.config.connections);
+        let steps = (!reading.is_fatal()).then(|| reconcile(told, &reading.config.connections));
+        Self { steps, metrics: reading.config.metrics, errors, warnings }
     }
 }
 
@@ -137,7 +160,9 @@ impl Broker {
     /// When signals cannot be caught.
     pub async fn run(mut self, first: Reading) -> Result<(), String> {
         let mut signals = Signals::new().map_err(|e| format!("cannot catch signals: {e}"))?;
-        self.apply(first).await;
+        let plan = Plan::new(&first, &self.supervisor.told());
+        drop(first);
+        self.apply(plan).await;
         self.env.status.set_started();
         notify::ready(&self.summary());
         let mut alive = notify::watchdog_interval().map(tokio::time::interval);
@@ -169,29 +194,26 @@ impl Broker {
     async fn reload(&mut self, signal: Signal) {
         info!("{signal}: reading the configuration again");
         notify::reloading();
-        let sources = self.sources.clone();
+        let (sources, told) = (self.sources.clone(), self.supervisor.told());
         // files may be on a slow disk: the ports go on meanwhile
-        match tokio::task::spawn_blocking(move || sources.read()).await {
-            Ok(reading) if reading.is_fatal() => {
-                log_diagnostics(&reading.diagnostics);
-                let (errors, warnings) = reading.counts();
-                self.env.metrics.config_read(ReloadOutcome::Rejected, errors, warnings);
-                error!("the configuration cannot be used: the old one stays in force");
-            }
-            Ok(reading) => self.apply(reading).await,
+        match tokio::task::spawn_blocking(move || Plan::new(&sources.read(), &told)).await {
+            Ok(plan) => self.apply(plan).await,
             Err(e) => error!("reading the configuration failed, the old one stays in force: {e}"),
         }
         notify::ready(&self.summary());
     }
 
-    async fn apply(&mut self, reading: Reading) {
-        log_diagnostics(&reading.diagnostics);
-        let (errors, warnings) = reading.counts();
-        descriptors::check(&reading.config.connections);
-        self.supervisor.apply(&reading.config.connections).await;
-        self.serve_health(reading.config.metrics).await;
-        self.env.metrics.config_read(ReloadOutcome::Applied, errors, warnings);
-        info!("{}", self.summary());
+    async fn apply(&mut self, plan: Plan) {
+        let outcome = if let Some(steps) = plan.steps {
+            self.supervisor.apply(steps).await;
+            self.serve_health(plan.metrics).await;
+            info!("{}", self.summary());
+            ReloadOutcome::Applied
+        } else {
+            error!("the configuration cannot be used: the old one stays in force");
+            ReloadOutcome::Rejected
+        };
+        self.env.metrics.config_read(outcome, plan.errors, plan.warnings);
     }
 
     /// Serves health at `address`, and nowhere else.

@@ -1,7 +1,8 @@
 //! File descriptors: how many a configuration needs and how many the process may have.
 
-use crate::config::Connection;
+use crate::config::{CharDelay, Connection};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use std::sync::Arc;
 use tracing::{debug, warn};
 
 /// What the program has open besides its ports: standard streams, log, event queue, signals, timers,
@@ -25,14 +26,14 @@ pub fn raise_limit() -> Option<u64> {
 }
 
 /// About how many descriptors these connections need with one client each: listener, device, client,
-/// and the timer that `chardelay` uses. An accepter or device that is never used needs less.
-pub fn needed(connections: &[Connection]) -> u64 {
-    let of_one = |c: &Connection| 3 + u64::from(c.options.chardelay);
+/// and the timer that gathering uses. An accepter or device that is never used needs less.
+pub fn needed(connections: &[Arc<Connection>]) -> u64 {
+    let of_one = |c: &Arc<Connection>| 3 + u64::from(c.options.chardelay != CharDelay::Off);
     BASE + connections.iter().filter(|c| c.enabled).map(of_one).sum::<u64>()
 }
 
 /// Says so when `connections` need more than the limit lets the process have.
-pub fn check(connections: &[Connection]) {
+pub fn check(connections: &[Arc<Connection>]) {
     let Ok((limit, _)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
     let needed = needed(connections);
     if needed > limit {
@@ -50,7 +51,7 @@ mod tests {
     use crate::broker::read;
     use crate::config::load::Inputs;
 
-    fn connections(options: &str) -> Vec<Connection> {
+    fn connections(options: &str) -> Vec<Arc<Connection>> {
         let text = format!(
             "connection: &a\n  accepter: tcp,1\n  connector: serialdev,/dev/null\n{options}\
              connection: &b\n  accepter: tcp,2\n  connector: serialdev,/dev/null\n"

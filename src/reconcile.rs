@@ -4,6 +4,9 @@ use crate::config::Connection;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+/// What the running ports were told to run, by name.
+pub type Told = BTreeMap<Arc<str>, Arc<Connection>>;
+
 /// One step.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
@@ -17,15 +20,15 @@ pub enum Step {
 
 /// The steps from `running` to `desired`. Disabled connections are not wanted. Retirements come
 /// first, because a new port may need the address of an old one.
-pub fn reconcile<'a>(running: &BTreeMap<&'a str, &'a Connection>, desired: &[Arc<Connection>]) -> Vec<Step> {
+pub fn reconcile(running: &Told, desired: &[Arc<Connection>]) -> Vec<Step> {
     let wanted: Vec<&Arc<Connection>> = desired.iter().filter(|c| c.enabled).collect();
     let names: HashSet<&str> = wanted.iter().map(|c| &*c.name).collect();
-    let gone = running.keys().filter(|name| !names.contains(*name));
-    let mut steps: Vec<Step> = gone.map(|name| Step::Retire((*name).into())).collect();
+    let gone = running.keys().filter(|name| !names.contains(&***name));
+    let mut steps: Vec<Step> = gone.map(|name| Step::Retire(name.clone())).collect();
     for connection in wanted {
-        match running.get(&*connection.name) {
+        match running.get(&connection.name) {
             None => steps.push(Step::Start(connection.clone())),
-            Some(now) if **now != **connection => steps.push(Step::Replace(connection.clone())),
+            Some(now) if now != connection => steps.push(Step::Replace(connection.clone())),
             Some(_) => {}
         }
     }
@@ -58,11 +61,11 @@ mod tests {
             let (name, path) = text.split_once('@').unwrap();
             let mut c = connection(name, path);
             c.enabled = enabled;
-            c
+            Arc::new(c)
         };
-        let running: Vec<Connection> = running.iter().map(make).collect();
-        let desired: Vec<Connection> = desired.iter().map(make).collect();
-        let map = running.iter().map(|c| (c.name.as_str(), c)).collect();
+        let running: Vec<Arc<Connection>> = running.iter().map(make).collect();
+        let desired: Vec<Arc<Connection>> = desired.iter().map(make).collect();
+        let map = running.into_iter().map(|c| (c.name.clone(), c)).collect();
         let show = |step: &Step| match step {
             Step::Start(c) => format!("+{}", c.name),
             Step::Retire(name) => format!("-{name}"),

@@ -2,9 +2,8 @@
 
 use crate::config::Connection;
 use crate::port::{self, Environment, Handle};
-use crate::reconcile::{Step, reconcile};
-use crate::status::StatusSource as _;
-use std::collections::{BTreeMap, HashMap};
+use crate::reconcile::{Step, Told};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -15,8 +14,6 @@ const SHUTDOWN_LIMIT: Duration = Duration::from_millis(950);
 
 #[derive(Debug)]
 struct Running {
-    /// What it was last told to run.
-    connection: Arc<Connection>,
     handle: Handle,
     task: JoinHandle<()>,
 }
@@ -26,41 +23,53 @@ struct Running {
 pub struct Supervisor {
     env: Environment,
     running: HashMap<Arc<str>, Running>,
-    /// Ports that were removed and still have clients.
-    retired: Vec<Running>,
+    /// What each of `running` was last told to run. Behind an `Arc`, so that it can be compared
+    /// with a new configuration away from the thread that moves bytes.
+    told: Arc<Told>,
+    /// Ports that were removed and still have clients, with their names.
+    retired: Vec<(Arc<str>, Running)>,
 }
 
 impl Supervisor {
     /// A supervisor of no ports.
     pub fn new(env: Environment) -> Self {
-        Self { env, running: HashMap::new(), retired: Vec::new() }
+        Self { env, running: HashMap::new(), told: Arc::default(), retired: Vec::new() }
     }
 
-    /// Makes the running ports those that are wanted. Unchanged ones are not touched. A port whose
-    /// task ended by a fault is started anew.
-    pub async fn apply(&mut self, desired: &[Arc<Connection>]) {
-        self.retired.retain(|r| !r.task.is_finished());
+    /// What the running ports were told to run: what a new configuration is compared with. A port
+    /// whose task ended by a fault is not in it, so that it is started anew.
+    pub fn told(&mut self) -> Arc<Told> {
+        self.retired.retain(|(_, port)| !port.task.is_finished());
         for name in self.ended() {
             error!(port = %name, "its task had ended; it is started anew");
             self.running.remove(&name);
+            Arc::make_mut(&mut self.told).remove(&name);
         }
-        let now: BTreeMap<&str, &Connection> =
-            self.running.iter().map(|(name, r)| (&**name, &*r.connection)).collect();
-        for step in reconcile(&now, desired) {
+        Arc::clone(&self.told)
+    }
+
+    /// Does what [`reconcile`](crate::reconcile::reconcile) found. Unchanged ports are not touched,
+    /// but for those that speak TLS, which read their certificates again.
+    pub async fn apply(&mut self, steps: Vec<Step>) {
+        for step in steps {
             self.step(step).await;
+            // a thousand steps in one go would hold up every client
+            tokio::task::yield_now().await;
         }
-        for running in self.running.values() {
-            if running.connection.accepter.tls.is_some() {
+        for (name, connection) in self.told.iter() {
+            if connection.accepter.tls.is_some()
+                && let Some(running) = self.running.get(name)
+            {
                 running.handle.refresh();
+                tokio::task::yield_now().await;
             }
         }
     }
 
-    /// Numbers of running ports and of those among them that listen.
+    /// Numbers of running ports and of those that listen.
     pub fn counts(&self) -> (usize, usize) {
-        let status = self.env.status.status();
-        let listening = status.iter().filter(|p| p.listening && self.running.contains_key(&p.name)).count();
-        (self.running.len(), listening)
+        // those that are being removed do not listen
+        (self.running.len(), self.env.status.listening())
     }
 
     fn ended(&self) -> Vec<Arc<str>> {
@@ -71,35 +80,40 @@ impl Supervisor {
         match step {
             Step::Start(connection) => {
                 let (handle, task) = port::start(connection.clone(), self.env.clone());
-                let name = connection.name.clone();
-                self.running.insert(name, Running { connection, handle, task });
+                self.running.insert(connection.name.clone(), Running { handle, task });
+                self.tell(connection);
             }
             Step::Retire(name) => {
+                Arc::make_mut(&mut self.told).remove(&name);
                 if let Some(running) = self.running.remove(&name) {
                     info!(port = %name, "no longer configured: stops listening");
                     running.handle.retire().await;
-                    self.retired.push(running);
+                    self.retired.push((name, running));
                 }
             }
             Step::Replace(connection) => {
-                if let Some(running) = self.running.get_mut(&connection.name) {
+                if let Some(running) = self.running.get(&connection.name) {
                     running.handle.replace(Arc::clone(&connection));
-                    running.connection = connection;
+                    self.tell(connection);
                 }
             }
         }
     }
 
+    fn tell(&mut self, connection: Arc<Connection>) {
+        Arc::make_mut(&mut self.told).insert(connection.name.clone(), connection);
+    }
+
     /// Closes every client and device and waits for the ports to end, a second at the most.
     pub async fn shutdown(self) {
-        let all: Vec<Running> = self.running.into_values().chain(self.retired).collect();
-        for running in &all {
+        let all: Vec<(Arc<str>, Running)> = self.running.into_iter().chain(self.retired).collect();
+        for (_, running) in &all {
             running.handle.shutdown();
         }
         let ended = async {
-            for running in all {
+            for (name, running) in all {
                 if let Err(e) = running.task.await {
-                    error!(port = %running.connection.name, "ended by a fault: {e}");
+                    error!(port = %name, "ended by a fault: {e}");
                 }
             }
         };

@@ -39,9 +39,9 @@ impl Server {
 
     fn port(&self, name: &str) -> PortReporter {
         let info = PortInfo {
-            name: name.to_owned(),
-            accepter: "tcp,127.0.0.1,2000".to_owned(),
-            device: "/dev/ttyUSB0".to_owned(),
+            name: name.into(),
+            accepter: "tcp,127.0.0.1,2000".into(),
+            device: "/dev/ttyUSB0".into(),
             enabled: true,
         };
         self.table.register(&self.metrics, info)

@@ -127,6 +127,71 @@ fn sighup_leaves_an_unchanged_port_and_its_stream_alone() {
 }
 
 #[test]
+fn fifty_reloads_under_traffic_lose_nothing() {
+    const STEADY: usize = 3;
+    const RELOADS: u64 = 50;
+    let echoes: Vec<_> = (0..STEADY).map(|_| Pty::new().echo()).collect();
+    let ports: Vec<u16> = (0..STEADY).map(|_| free_port()).collect();
+    let (other, changing) = (Pty::new(), [free_port(), free_port()]);
+    let options = ["chardelay: true", "chardelay: false", "chardelay: adaptive"];
+    let steady: String = (0..STEADY)
+        .map(|i| connection(&format!("steady{i}"), &tcp(ports[i]), echoes[i].path(), &[options[i]]))
+        .collect();
+    // every other time it has another name as well: one goes, one comes
+    let name = |round: u64| if round % 4 < 2 { "changed" } else { "renamed" };
+    let changed = |round: u64| {
+        let accepter = tcp(changing[usize::from(round % 2 == 1)]);
+        connection(name(round), &accepter, other.path(), &[&format!("banner: \"round {round:02}\"")])
+    };
+    let broker = Broker::start(&(steady.clone() + &changed(0)));
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let traffic: Vec<_> = ports
+            .iter()
+            .map(|port| {
+                scope.spawn(|| {
+                    let mut client = Client::connect(*port);
+                    let mut sent = 0;
+                    for round in 0.. {
+                        let data = pattern(if round % 2 == 0 { 700 } else { 300 }, round);
+                        client.send(&data);
+                        assert_same("echo", &client.receive(data.len()), &data);
+                        sent += data.len() as u64;
+                        if done.load(Ordering::Relaxed) {
+                            break;
+                        }
+                    }
+                    client.half_close();
+                    assert_eq!(client.rest(), (Vec::new(), End::Fin), "nothing is said twice");
+                    sent
+                })
+            })
+            .collect();
+        for round in 1..=RELOADS {
+            broker.reload(&(steady.clone() + &changed(round)));
+            let mut client = Client::connect(changing[usize::from(round % 2 == 1)]);
+            assert_eq!(client.receive(8), format!("round {round:02}").as_bytes());
+            drop(client);
+            // the port of another name gets the device only then
+            broker.wait_device(name(round), false);
+        }
+        done.store(true, Ordering::Relaxed);
+        for (i, traffic) in traffic.into_iter().enumerate() {
+            let sent = traffic.join().unwrap();
+            let name = format!("port=\"steady{i}\"");
+            eprintln!("{name}: {sent} bytes there and back");
+            assert_eq!(broker.metric("serbroker_port_connections_total", &[&name]), 1);
+            assert_eq!(broker.metric("serbroker_port_dropped_bytes_total", &[&name]), 0);
+            for direction in ["from_device", "to_device", "from_clients", "to_clients"] {
+                let labels = [name.as_str(), &format!("direction=\"{direction}\"")];
+                assert_eq!(broker.metric("serbroker_port_bytes_total", &labels), sent, "{direction}");
+            }
+        }
+    });
+    assert_eq!(broker.metric("serbroker_config_reloads_total", &["outcome=\"applied\""]), RELOADS + 1);
+}
+
+#[test]
 fn sighup_changes_a_busy_port_when_its_client_leaves() {
     let (first, second) = (Pty::new(), Pty::new());
     let (port, other) = (free_port(), free_port());

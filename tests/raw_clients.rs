@@ -332,3 +332,50 @@ fn closeon_ends_the_session_behind_the_text() {
     assert_eq!(broker.metric("serbroker_port_disconnects_total", &["reason=\"closeon\""]), 1);
     broker.wait_device("raw", false);
 }
+
+/// A raw port that gathers for a second, so that a test can tell what was gathered: 100 characters
+/// of 300 baud would be longer, but a second is the longest there is.
+fn gathering(pty: &Pty, how: &str) -> (Broker, u16) {
+    let port = free_port();
+    let options = [&format!("chardelay: {how}"), "chardelay-scale: 1000", "chardelay-max: 1000000"];
+    let config = connection("raw", &format!("tcp,127.0.0.1,{port}"), pty.path(), &options);
+    (Broker::start(&config.replace("115200n81", "300n81")), port)
+}
+
+#[test]
+fn adaptive_gathering_delays_no_answer_and_keeps_the_rest_together() {
+    const GATHERING: Duration = Duration::from_secs(1);
+    const QUESTIONS: u32 = 20;
+    let pty = Pty::new();
+    let (_broker, port) = gathering(&pty, "adaptive");
+    let mut client = Client::connect(port);
+    let mut ask = |answer: &[u8]| {
+        client.send(b"?");
+        assert_eq!(pty.read(1), b"?");
+        pty.write(answer);
+        assert_eq!(client.receive(answer.len()), answer);
+    };
+    let begun = Instant::now();
+    for size in 1..=QUESTIONS {
+        ask(&pattern(size as usize, size));
+    }
+    assert!(begun.elapsed() < GATHERING * (QUESTIONS / 2), "answers wait: {:?}", begun.elapsed());
+
+    // what follows the first bytes is gathered, and comes as one
+    ask(b"first");
+    let begun = Instant::now();
+    pty.write(b"then ");
+    pty.write(b"the rest");
+    assert_eq!(client.receive(13), b"then the rest");
+    assert!(begun.elapsed() > GATHERING / 2, "not gathered: {:?}", begun.elapsed());
+
+    let pty = Pty::new();
+    let (_broker, port) = gathering(&pty, "true");
+    let mut client = Client::connect(port);
+    client.send(b"?");
+    assert_eq!(pty.read(1), b"?");
+    let begun = Instant::now();
+    pty.write(b"!");
+    assert_eq!(client.receive(1), b"!");
+    assert!(begun.elapsed() >= GATHERING, "ser2net's timing is the default");
+}

@@ -12,18 +12,21 @@ mod layers;
 mod report;
 mod serial;
 
-use super::Config;
 use super::error::{Diagnostic, Severity, Span};
 use super::options;
 use super::raw::{RawFile, RawValue, Spanned};
+use super::{Config, Options};
 use ipnet::IpNet;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// What every connection starts from.
 struct Common {
     allow: Option<Vec<IpNet>>,
     services: String,
+    /// As they are when nothing is written.
+    options: Options,
 }
 
 /// Resolves a whole configuration. Connections with an [`Severity::Error`] are not in the result;
@@ -38,7 +41,7 @@ pub fn resolve(raw: &RawFile) -> (Config, Vec<Diagnostic>) {
 fn resolve_with(raw: &RawFile, services: String) -> (Config, Vec<Diagnostic>) {
     let mut diagnostics = Vec::new();
     let (metrics, allow) = settings(raw, &mut diagnostics);
-    let common = Common { allow, services };
+    let common = Common { allow, services, options: Options::default() };
     let mut config = Config { connections: Vec::new(), metrics };
     let mut names: HashMap<&str, &Span> = HashMap::new();
     for connection in &raw.connections {
@@ -58,7 +61,7 @@ fn resolve_with(raw: &RawFile, services: String) -> (Config, Vec<Diagnostic>) {
         }
         names.insert(&name.value, &name.span);
         let (resolved, said) = connection::resolve(connection, &common);
-        config.connections.extend(resolved);
+        config.connections.extend(resolved.map(Arc::new));
         diagnostics.extend(said);
     }
     for later in &raw.later {

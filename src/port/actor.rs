@@ -373,3 +373,12 @@ fn info(conn: &Connection) -> PortInfo {
         enabled: conn.enabled,
     }
 }
+#[cfg(test)]
+mod sizes {
+    use super::*;
+    #[test]
+    fn sizes() {
+        macro_rules! s { ($($t:ty),*) => { $( eprintln!("{:5} {}", size_of::<$t>(), stringify!($t)); )* } }
+        s!(Port, Environment, Listener, Option<Acceptor>, DeviceState, OutBuf, Batch, PreciseTimer, Matcher, PortReporter, RepeatLimiter<&'static str>, Session, Leaving, super::super::device::OpenDevice, crate::serial::Device, crate::telnet::Codec, Connection, crate::config::Options, crate::config::Accepter, crate::config::Connector, crate::metrics::PortMetrics, crate::status::ClientReporter, Command, crate::net::stream::Stream, tokio::net::TcpListener, crate::serial::Opened, Phase, super::super::session::Held, crate::config::TcpListen, crate::serial::settings::DeviceConfig);
+    }
+}

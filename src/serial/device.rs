@@ -100,7 +100,7 @@ impl Device {
 
     /// As [`open`](Self::open), with another directory for the UUCP lock.
     pub fn open_with_lock_dir(config: &DeviceConfig, lock_dir: &Path) -> Result<Opened, OpenError> {
-        let path = config.path.as_str();
+        let path = &*config.path;
         let refuse = |operation, kind| OpenError { path: path.to_owned(), operation, kind };
         let meta =
             std::fs::metadata(path).map_err(|error| OpenError::from_open(path, "open the device", error))?;
@@ -161,7 +161,7 @@ impl Device {
 
 /// Opens the file and takes the locks that go with it.
 fn open_file(config: &DeviceConfig, expected: &Metadata) -> Result<TTYPort, OpenError> {
-    let path = config.path.as_str();
+    let path = &*config.path;
     let identity = DeviceIdentity::of(expected);
     let in_use = || OpenError {
         path: path.to_owned(),

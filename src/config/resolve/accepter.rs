@@ -29,7 +29,7 @@ pub(super) fn resolve(
     };
     let (telnet, tls) = filters(&stack, text, defaults, report);
     let tcp = base(&stack, text, defaults, services, report)?;
-    Some(Accepter { text: text.value.clone(), telnet, tls, tcp })
+    Some(Accepter { text: text.value.as_str().into(), telnet, tls, tcp })
 }
 
 fn filters(
@@ -186,7 +186,7 @@ fn base(
         report.blocked(sub_span(text, &protocol.place), &format!("accepter type {}", protocol.text), None);
     }
     remarks(&first, stack.base.is_some(), text, report);
-    let host = first.host.map(|h| h.text);
+    let host = first.host.map(|h| h.text.into());
     Some(TcpListen { family: first.family, host, port: first.number, nodelay, reuseaddr })
 }
 

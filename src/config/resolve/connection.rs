@@ -17,7 +17,7 @@ pub(super) fn resolve(raw: &RawConnection, common: &Common) -> (Option<Connectio
     if name.value.is_empty() {
         report.error(name.span.clone(), "the connection has no name", None);
     }
-    let mut options = Options::default();
+    let mut options = common.options.clone();
     options.allow.clone_from(&common.allow);
     let mut layer_defaults = Vec::new();
     let mut remaddr_is_default = true;
@@ -44,7 +44,7 @@ pub(super) fn resolve(raw: &RawConnection, common: &Common) -> (Option<Connectio
     let (failed, diagnostics) = report.finish();
     let connection = match (failed, accepter, connector) {
         (false, Some(accepter), Some(connector)) => Some(Connection {
-            name: name.value.clone(),
+            name: name.value.as_str().into(),
             enabled: raw.enabled,
             accepter,
             connector,

@@ -44,7 +44,7 @@ pub(super) fn resolve(
         return None;
     }
     let device = device(&stack, text, defaults, report)?;
-    Some(Connector { text: text.value.clone(), device })
+    Some(Connector { text: text.value.as_str().into(), device })
 }
 
 /// Whether the base is a serial device; `None`, reported, when it is nothing known.

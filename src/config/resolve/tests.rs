@@ -121,7 +121,7 @@ pub(super) fn with(
     options: &[(&str, &str)],
 ) -> (Option<Connection>, Vec<Diagnostic>) {
     let (config, said) = File::default().connection("con1", accepter, connector, options).resolve();
-    (config.connections.into_iter().next(), said)
+    (config.connections.into_iter().next().map(Arc::unwrap_or_clone), said)
 }
 
 pub(super) fn said(diagnostics: &[Diagnostic]) -> String {
@@ -165,7 +165,7 @@ fn accepters_that_run() {
         let (connection, diagnostics) = with(text, DEVICE, &[]);
         let accepter = connection.unwrap_or_else(|| panic!("{text}: {}", said(&diagnostics))).accepter;
         assert!(diagnostics.is_empty(), "{text}: {}", said(&diagnostics));
-        assert_eq!(accepter.text, text);
+        assert_eq!(&*accepter.text, text);
         let telnet = accepter.telnet.map_or("-", |t| if t.rfc2217 { "2217" } else { "telnet" });
         let tcp = accepter.tcp;
         assert_eq!(format!("{telnet} {:?} {:?} {}", tcp.family, tcp.host, tcp.port), expected, "{text}");
@@ -354,9 +354,9 @@ fn serial_settings() {
         let (connection, diagnostics) = with("tcp,2000", &text, &[]);
         let connector = connection.unwrap_or_else(|| panic!("{text}: {}", said(&diagnostics))).connector;
         assert!(diagnostics.is_empty(), "{text}: {}", said(&diagnostics));
-        assert_eq!(connector.text, text);
+        assert_eq!(*connector.text, text);
         let device = connector.device;
-        assert_eq!(device.path, "/dev/ttyS0");
+        assert_eq!(&*device.path, "/dev/ttyS0");
         let mut shown = device.line.to_string();
         for (set, word) in [
             (device.line.local, " local"),
@@ -435,8 +435,8 @@ fn serial_settings_that_are_refused() {
 fn devices() {
     let device = |text: &str| with("tcp,2000", text, &[]).0.unwrap().connector.device;
     assert_eq!(device("/dev/ttyS1,19200").line.baud, 19200);
-    assert_eq!(device("sdev,/dev/ttyS1").path, "/dev/ttyS1");
-    assert_eq!(device("serialdev,ttyS0,9600n81").path, "ttyS0");
+    assert_eq!(&*device("sdev,/dev/ttyS1").path, "/dev/ttyS1");
+    assert_eq!(&*device("serialdev,ttyS0,9600n81").path, "ttyS0");
     assert!(device("serialdev,/dev/x").uucp_lock);
     assert!(!device("serialdev(nouucplock=true),/dev/x").uucp_lock);
     assert!(!device("serialdev(uucplock=false),/dev/x").uucp_lock);

@@ -121,7 +121,7 @@ fn play(mut b: Batch, arrivals: &Arrivals) -> (Sent, Vec<u8>) {
     let mut heard: Option<Instant> = None;
     for (gap, size, spoken) in arrivals {
         now += Duration::from_micros(*gap);
-        if let Some(at) = due.filter(|at| *at <= now) {
+        if let Some(at) = due.take_if(|at| *at <= now) {
             sent.longest = held_since.drain(..).map(|since| at - since).fold(sent.longest, Duration::max);
             sent.pieces.push(b.take());
         }
