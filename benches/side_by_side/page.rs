@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
+use crate::pin::Pin;
 use crate::svg::{Bar, Group, Line, Scale, bars, lines};
 use crate::table::{Table, find, median, spread};
 use crate::{report, table, targets};
@@ -77,10 +78,14 @@ const OVER_PORTS: [(&str, &str, &str); 2] = [
 const PORTS: [(&str, f64); 3] = [("ports-10", 10.0), ("ports-100", 100.0), ("ports-1000", 1000.0)];
 
 /// The Markdown of a run: its setting, the targets and the tables.
-pub(crate) fn figures(rounds: usize, pinned: bool, tables: &[Table]) -> String {
-    let places = if pinned { "the peer on a processor of its own" } else { "processors not shared out" };
+pub(crate) fn figures(rounds: usize, pin: Option<Pin>, tables: &[Table]) -> String {
+    let places = match pin {
+        None => "",
+        Some(Pin::Apart) => "the peer on a processor of its own; ",
+        Some(Pin::Together) => "all on one processor; ",
+    };
     format!(
-        "{}; {places}; medians of {rounds} interleaved rounds\n{}{}",
+        "{}; {places}medians of {rounds} interleaved rounds\n{}{}",
         report::setting(),
         targets::markdown(tables),
         table::markdown(tables)
