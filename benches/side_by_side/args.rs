@@ -10,6 +10,7 @@ use crate::fault::Fault;
 use crate::floor::{Forwarder, Manner};
 use crate::measured::{Effort, FOR_P99, FOR_P999};
 use crate::peer::Peer;
+use crate::pin::Pin;
 use crate::rounds::Plan;
 
 /// Rounds of a full run and of a quick one.
@@ -55,9 +56,9 @@ pub(crate) struct Args {
     /// Also renew the figures in performance.md and the plots in plots/ of this directory
     #[arg(long, value_name = "DIR")]
     pub(crate) write: Option<PathBuf>,
-    /// Let peers and benchmark run on any processor
-    #[arg(long)]
-    pub(crate) no_pin: bool,
+    /// Keep peer and benchmark on processors apart, or all on one
+    #[arg(long, value_name = "HOW")]
+    pub(crate) pin: Option<Pin>,
     /// Passed by `cargo bench`; without it the program checks itself
     #[arg(long, hide = true)]
     pub(crate) bench: bool,

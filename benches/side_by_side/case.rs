@@ -143,7 +143,7 @@ impl Case {
         }
         open(&mut clients, &mut device).map_err(|error| format!("{error}{}", running.last_words()))?;
         let before = running.cpu()?;
-        let mut measured = self.run(&mut running, clients, &mut device, effort)?;
+        let mut measured = self.run(&mut running, &mut clients, &mut device, effort)?;
         let cpu = running.cpu()?.saturating_sub(before);
         measured.cost(cpu, running.resident()?);
         Ok(measured)
@@ -152,7 +152,7 @@ impl Case {
     fn run(
         self,
         running: &mut Running,
-        mut clients: Vec<Client>,
+        clients: &mut Vec<Client>,
         device: &mut Device,
         effort: Effort,
     ) -> Result<Measured, String> {
@@ -169,11 +169,13 @@ impl Case {
                 Ok(Measured { round: percentiles(times), work, note: String::new() })
             }
             Kind::Churn => {
-                drop(clients);
+                for client in clients.drain(..) {
+                    churn::close(client, Instant::now() + effort.patience)?;
+                }
                 churn::run(running, device, effort, [&up, &down])
             }
-            Kind::FanOut => fanout::run(clients, device, effort.time, &down),
-            Kind::FanOutStalled => fanout::stalled(clients, device, effort.time, &down),
+            Kind::FanOut => fanout::run(clients, device, effort.time, &down, false),
+            Kind::FanOutStalled => fanout::run(clients, device, effort.time, &down, true),
         }
     }
 }

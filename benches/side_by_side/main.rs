@@ -56,10 +56,12 @@ fn main() -> ExitCode {
 /// Runs the selected rounds and writes the tables and, if asked for, the JSON file.
 fn measure(args: &args::Args) -> Result<(), String> {
     let plan = args.plan()?;
-    let pinned = !args.no_pin && pin::pin().map_err(|error| format!("processor affinity: {error}"))?;
+    if let Some(how) = args.pin {
+        pin::pin(how)?;
+    }
     let results = rounds::run(&plan);
     let tables = columns::tables(&plan, &results);
-    let figures = page::figures(plan.rounds, pinned, &tables);
+    let figures = page::figures(plan.rounds, args.pin, &tables);
     print!("{figures}");
     if let Some(path) = &args.json {
         let text = report::json(&tables);

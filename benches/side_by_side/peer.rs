@@ -176,7 +176,12 @@ fn socat(port: u16, device: &Path, setup: Setup, dir: &Path) -> Command {
         format!("TCP-LISTEN:{address}")
     };
     let mut command = Command::new("socat");
-    command.arg(if setup.again { format!("{listen},fork") } else { listen });
+    if setup.again {
+        // each client has a process of its own, which ends with it at once
+        command.arg("-t0").arg(format!("{listen},fork"));
+    } else {
+        command.arg(listen);
+    }
     command.arg(format!("OPEN:{},noctty,raw,echo=0", device.display()));
     command
 }

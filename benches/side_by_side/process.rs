@@ -58,7 +58,7 @@ impl Running {
 
     /// Connects as soon as the peer listens.
     pub(crate) fn connect(&mut self) -> Result<TcpStream, String> {
-        self.connect_with(|address| TcpStream::connect(address))
+        self.connect_with(TcpStream::connect)
     }
 
     /// As [`Running::connect`], with the smallest receive buffer there is.
