@@ -49,20 +49,26 @@ pub(crate) struct Device {
 impl Device {
     /// A new raw pty pair.
     pub(crate) fn create() -> io::Result<Self> {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
-        grantpt(&master)?;
-        unlockpt(&master)?;
-        let name = ptsname(&master, Vec::new())?.into_bytes();
-        let path = PathBuf::from(std::ffi::OsString::from_vec(name));
-        let slave = open_raw(&path)?;
-        rustix::io::ioctl_fionbio(&master, true)?;
-        Ok(Self { master: File::from(master), path, _slave: slave, buffer: vec![0; CHUNK] })
+        let (master, slave, path) = pty()?;
+        Ok(Self { master, path, _slave: slave, buffer: vec![0; CHUNK] })
     }
 
     /// Path of the device a peer opens.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// A new raw pty pair, both ends non-blocking: master, slave and the slave's path.
+pub(crate) fn pty() -> io::Result<(File, File, PathBuf)> {
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+    grantpt(&master)?;
+    unlockpt(&master)?;
+    let name = ptsname(&master, Vec::new())?.into_bytes();
+    let path = PathBuf::from(std::ffi::OsString::from_vec(name));
+    let slave = open_raw(&path)?;
+    rustix::io::ioctl_fionbio(&master, true)?;
+    Ok((File::from(master), slave, path))
 }
 
 /// Opens a terminal non-blocking and makes it raw.

@@ -15,7 +15,7 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use crate::ends::open_raw;
 
 /// Bytes one direction holds.
-const BUFFER: usize = 64 * 1024;
+pub(crate) const BUFFER: usize = 64 * 1024;
 /// Where a [`Fault`] strikes in each direction: soon after the opening exchange.
 const FAULT_AT: u64 = 40;
 
@@ -136,31 +136,9 @@ impl Lane {
             Err(error) => return Err(error),
         }
         if let Some(fault) = self.fault {
-            self.spoil(fault);
+            self.end = spoil(fault, &mut self.buffer, self.end, &mut self.passed);
         }
         Ok(())
-    }
-
-    /// Applies the fault if the byte it is for is in the buffer.
-    fn spoil(&mut self, fault: Fault) {
-        let count = self.end;
-        let begun = self.passed;
-        self.passed += count as u64;
-        if !(begun..self.passed).contains(&FAULT_AT) {
-            return;
-        }
-        let at = (FAULT_AT - begun) as usize;
-        match fault {
-            Fault::Flip => self.buffer[at] ^= 0x10,
-            Fault::Drop => {
-                self.buffer.copy_within(at + 1..count, at);
-                self.end -= 1;
-            }
-            Fault::Double => {
-                self.buffer.copy_within(at..count, at + 1);
-                self.end += 1;
-            }
-        }
     }
 
     fn write(&mut self, to: &mut impl Write) -> io::Result<()> {
@@ -173,5 +151,30 @@ impl Lane {
             Err(error) => return Err(error),
         }
         Ok(())
+    }
+}
+
+/// Applies `fault` to the `count` bytes just read into `buffer`, which has room for one more, if the byte
+/// it is for is among them; says how many there are now. `passed` counts the bytes of the direction.
+pub(crate) fn spoil(fault: Fault, buffer: &mut [u8], count: usize, passed: &mut u64) -> usize {
+    let begun = *passed;
+    *passed += count as u64;
+    if !(begun..*passed).contains(&FAULT_AT) {
+        return count;
+    }
+    let at = (FAULT_AT - begun) as usize;
+    match fault {
+        Fault::Flip => {
+            buffer[at] ^= 0x10;
+            count
+        }
+        Fault::Drop => {
+            buffer.copy_within(at + 1..count, at);
+            count - 1
+        }
+        Fault::Double => {
+            buffer.copy_within(at..count, at + 1);
+            count + 1
+        }
     }
 }

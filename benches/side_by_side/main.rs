@@ -14,6 +14,7 @@ mod pump;
 mod report;
 mod rounds;
 mod roundtrip;
+mod scale;
 mod selfcheck;
 mod table;
 mod telnet;
@@ -26,10 +27,12 @@ fn main() -> ExitCode {
     let args = args::Args::parse();
     let outcome = if let Some(forwarder) = args.forwarder() {
         floor::run(&forwarder).map_err(|error| format!("floor: {error}"))
+    } else if let Some((list, fault)) = args.forwarders() {
+        scale::forwarder::run(&list, fault).map_err(|error| format!("floor: {error}"))
     } else if args.bench {
         measure(&args)
     } else {
-        selfcheck::run()
+        selfcheck::run().and_then(|()| scale::selfcheck::run())
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -44,9 +47,13 @@ fn main() -> ExitCode {
 fn measure(args: &args::Args) -> Result<(), String> {
     let plan = args.plan()?;
     let results = rounds::run(&plan);
+    let many = args.scale().run();
     print!("{}", table::markdown(&plan, &results));
+    for grid in &many {
+        print!("{}", grid.markdown());
+    }
     if let Some(path) = &args.json {
-        let text = report::json(&plan, &results);
+        let text = report::json(&plan, &results, &many);
         std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))?;
     }
     Ok(())

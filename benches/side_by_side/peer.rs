@@ -61,12 +61,7 @@ impl Peer {
 
     /// The command that makes the peer listen on `127.0.0.1:port` for `device`. Its files go to `dir`.
     pub(crate) fn command(self, port: u16, device: &Path, telnet: bool, dir: &Path) -> io::Result<Command> {
-        let program = match self {
-            Self::Serbroker | Self::SerbrokerTuned => env!("CARGO_BIN_EXE_serbroker"),
-            Self::Ser2net | Self::Ser2netNodelay | Self::Ser2netTuned => "ser2net",
-            Self::Socat => "socat",
-            Self::Floor | Self::Faulty(_) => return self.forwarder(port, device),
-        };
+        let Some(program) = self.program() else { return self.forwarder(port, device) };
         let mut command = Command::new(program);
         let device = device.display();
         if self == Self::Socat {
@@ -84,6 +79,16 @@ impl Peer {
             command.arg("-n").arg("-c").arg(file);
         }
         Ok(command)
+    }
+
+    /// The program; `None` for the benchmark's own forwarder.
+    pub(crate) fn program(self) -> Option<&'static str> {
+        match self {
+            Self::Serbroker | Self::SerbrokerTuned => Some(env!("CARGO_BIN_EXE_serbroker")),
+            Self::Ser2net | Self::Ser2netNodelay | Self::Ser2netTuned => Some("ser2net"),
+            Self::Socat => Some("socat"),
+            Self::Floor | Self::Faulty(_) => None,
+        }
     }
 
     fn forwarder(self, port: u16, device: &Path) -> io::Result<Command> {

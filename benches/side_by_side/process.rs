@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -30,11 +30,20 @@ pub(crate) struct Running {
 impl Running {
     /// Starts `peer` for `device`. The error says why it cannot be had.
     pub(crate) fn start(peer: Peer, device: &Path, telnet: bool) -> Result<Self, String> {
+        let port = free_port().map_err(|error| format!("not started: {error}"))?;
+        Self::launch(port, |dir| peer.command(port, device, telnet, dir))
+    }
+
+    /// Starts the command that `command` makes, which is given a directory for its files. `port` is the
+    /// one [`Running::connect`] is for.
+    pub(crate) fn launch(
+        port: u16,
+        command: impl FnOnce(&Path) -> io::Result<Command>,
+    ) -> Result<Self, String> {
         let failed = |error: io::Error| format!("not started: {error}");
         let dir = tempfile::tempdir().map_err(failed)?;
-        let port = free_port().map_err(failed)?;
         let log = File::create(dir.path().join("log")).map_err(failed)?;
-        let spawned = peer.command(port, device, telnet, dir.path()).and_then(|mut command| {
+        let spawned = command(dir.path()).and_then(|mut command| {
             command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()
         });
         match spawned {
@@ -42,6 +51,28 @@ impl Running {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err("not installed".into()),
             Err(error) => Err(failed(error)),
         }
+    }
+
+    /// Where the peer's files are.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How the peer ended, if it has.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+
+    /// Sends the peer a signal.
+    pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        let pid = pid.ok_or_else(|| io::Error::other("no process id"))?;
+        Ok(kill_process(pid, signal)?)
     }
 
     /// Connects as soon as the peer listens.
@@ -97,10 +128,8 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            // fails only when the peer has ended already
-            let _ = kill_process(pid, Signal::TERM);
-        }
+        // fails only when the peer has ended already
+        let _ = self.signal(Signal::TERM);
         let deadline = Instant::now() + END;
         while let Ok(None) = self.child.try_wait() {
             if Instant::now() > deadline {

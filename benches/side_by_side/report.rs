@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::case::{Figures, Sample};
 use crate::peer::Peer;
 use crate::rounds::{Plan, Series};
+use crate::scale::grid::Grid;
 
 const GIB: f64 = 1_073_741_824.0;
 
@@ -82,7 +83,7 @@ pub(crate) fn setting() -> Vec<String> {
 }
 
 /// Every figure of every round, as JSON text.
-pub(crate) fn json(plan: &Plan, results: &[Series]) -> String {
+pub(crate) fn json(plan: &Plan, results: &[Series], many: &[Grid]) -> String {
     let series: Vec<Value> = results
         .iter()
         .map(|series| {
@@ -94,5 +95,9 @@ pub(crate) fn json(plan: &Plan, results: &[Series]) -> String {
             object
         })
         .collect();
-    format!("{:#}\n", json!({ "setting": setting(), "rounds": plan.rounds, "series": series }))
+    let many: Vec<Value> = many.iter().map(Grid::json).collect();
+    format!(
+        "{:#}\n",
+        json!({ "setting": setting(), "rounds": plan.rounds, "series": series, "many_ports": many })
+    )
 }

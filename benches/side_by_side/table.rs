@@ -104,7 +104,7 @@ fn cell(column: &Column, series: &Series, results: &[Series]) -> String {
 }
 
 /// Three significant digits.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     let decimals = match value.abs() {
         size if size >= 100.0 => 0,
         size if size >= 10.0 => 1,
