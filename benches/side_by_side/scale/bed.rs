@@ -37,6 +37,13 @@ pub(crate) struct Tty {
     _slave: File,
 }
 
+impl Tty {
+    fn create() -> io::Result<Self> {
+        let (master, slave, path) = pty()?;
+        Ok(Self { master, path, _slave: slave })
+    }
+}
+
 /// Resident memory of a process, in KiB.
 #[derive(Clone, Copy)]
 pub(crate) struct Memory {
@@ -68,8 +75,7 @@ impl Bed {
     /// Starts `peer` with `count` ports, each with the further `options` lines, and waits until all
     /// listen. Nothing connects meanwhile. The error says why it cannot be had.
     pub(crate) fn start(peer: Peer, count: usize, more: &[&'static str]) -> Result<Self, String> {
-        let ttys: io::Result<Vec<Tty>> =
-            (0..count).map(|_| pty().map(|(master, _slave, path)| Tty { master, path, _slave })).collect();
+        let ttys: io::Result<Vec<Tty>> = (0..count).map(|_| Tty::create()).collect();
         let ttys = ttys.map_err(|error| format!("no {count} ptys: {error}"))?;
         let ports = sockets::free(count).map_err(|error| error.to_string())?;
         let mut options = more.to_vec();

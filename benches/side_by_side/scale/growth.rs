@@ -81,6 +81,7 @@ impl Growth {
     }
 
     /// One round of one peer.
+    #[expect(clippy::cast_precision_loss, reason = "a hundred clients")]
     pub(crate) fn add(&mut self, peer: Peer, round: usize, time: Duration) {
         for &count in &self.sizes {
             let name = format!("{}, {count} ports", peer.name());
@@ -119,6 +120,7 @@ impl Growth {
     }
 }
 
+#[expect(clippy::cast_precision_loss, reason = "a few thousand ports")]
 fn with_ports(peer: Peer, count: usize, time: Duration) -> Result<Vec<f64>, String> {
     let (bed, waiting) = ports::wait(peer, count, None)?;
     let loaded = ports::load(&bed, Load { rate: 1_200.0, requests: 1.0, time })?;

@@ -74,6 +74,7 @@ struct Timetable {
 }
 
 impl Timetable {
+    #[expect(clippy::cast_sign_loss, reason = "at least 1")]
     fn new(ports: usize, each_second: f64, time: Duration) -> Self {
         let each = (each_second * time.as_secs_f64()).round().max(1.0) as u64;
         Self { ports: ports as u64, each, span: time.as_nanos() as u64 }
@@ -118,7 +119,7 @@ pub(crate) fn run(bed: &Bed, load: Load) -> Result<Outcome, String> {
     let count = bed.clients.len();
     let shared = Shared {
         start: Instant::now(),
-        data: Timetable::new(count, load.rate / SIZE as f64, load.time),
+        data: Timetable::new(count, load.rate / f64::from(SIZE as u32), load.time),
         requests: Timetable::new(count, load.requests, load.time),
         offered: AtomicU64::new(0),
         done: AtomicBool::new(false),
@@ -147,7 +148,7 @@ pub(crate) fn run(bed: &Bed, load: Load) -> Result<Outcome, String> {
     outcome.one_way.sort_unstable();
     outcome.round_trip.sort_unstable();
     let offered = shared.offered.load(Ordering::Relaxed);
-    Ok(Outcome { lateness, refused, offered, ..outcome })
+    Ok(Outcome { lateness, offered, refused, ..outcome })
 }
 
 /// The device end of a port.
@@ -407,7 +408,7 @@ pub(super) fn ready<'a>(
 
 /// The smallest of the sorted `times` that the share `part` of them do not exceed (nearest rank), in
 /// milliseconds; NaN of none.
-#[expect(clippy::cast_precision_loss, reason = "times and counts are far below 2^52")]
+#[expect(clippy::cast_precision_loss, clippy::cast_sign_loss, reason = "counts and times, far below 2^52")]
 pub(crate) fn percentile(times: &[u64], part: f64) -> f64 {
     let rank = (times.len() as f64 * part).ceil().max(1.0) as usize;
     times.get(rank.min(times.len()).wrapping_sub(1)).map_or(f64::NAN, |&nanos| nanos as f64 / 1e6)

@@ -54,6 +54,7 @@ struct Trips {
 
 /// Moves the last of `count` ports of `peer` to another TCP port while `live` others have a client. A
 /// lost connection, an old listener that stays, or an end of the peer is an error that says so.
+#[expect(clippy::cast_precision_loss, reason = "a few connections")]
 pub(crate) fn measure(peer: Peer, count: usize, live: usize) -> Result<Vec<f64>, String> {
     let mut bed = Bed::start(peer, count, &[])?;
     bed.settle()?;
@@ -87,8 +88,8 @@ pub(crate) fn measure(peer: Peer, count: usize, live: usize) -> Result<Vec<f64>,
         times.map(|&(_, took)| took).max().map_or(f64::NAN, milliseconds)
     };
     Ok(vec![
-        milliseconds(listens - hup),
-        milliseconds(gone - hup),
+        milliseconds(listens.saturating_sub(hup)),
+        milliseconds(gone.saturating_sub(hup)),
         worst(&|_, until| until < hup),
         worst(&|from, until| until >= hup && from <= end),
         (live - lost) as f64,
@@ -193,7 +194,7 @@ fn trips(bed: &Bed, start: Instant, stop: &AtomicBool) -> Result<Trips, String> 
                 Ok(1) if byte[0] == !one.next => {
                     let now = start.elapsed();
                     if let Some(asked) = one.asked.take() {
-                        times.push((asked, now - asked));
+                        times.push((asked, now.saturating_sub(asked)));
                     }
                     one.next = one.next.wrapping_add(1);
                     one.due = now + PAUSE;
