@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use clap::Parser;
 
-use crate::case::{Case, Effort};
-use crate::floor::{Fault, Forwarder};
+use crate::case::Case;
+use crate::fault::Fault;
+use crate::floor::{Forwarder, Manner};
+use crate::measured::{Effort, FOR_P99, FOR_P999};
 use crate::peer::Peer;
 use crate::rounds::Plan;
 use crate::scale;
@@ -14,6 +16,23 @@ use crate::scale;
 /// Rounds of a full run and of a quick one.
 const ROUNDS: usize = 7;
 const QUICK_ROUNDS: usize = 3;
+
+/// One measurement of a full run and of a quick one.
+const FULL: Effort = Effort {
+    time: Duration::from_millis(700),
+    round_trips: FOR_P999,
+    limit: Duration::from_secs(5),
+    patience: PATIENCE,
+};
+const QUICK: Effort = Effort {
+    time: Duration::from_millis(250),
+    round_trips: FOR_P99,
+    limit: Duration::from_secs(1),
+    patience: PATIENCE,
+};
+
+/// Longest time a peer may take over one answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Measures serbroker, ser2net, socat and a bare forwarder side by side.
 #[derive(Parser)]
@@ -34,6 +53,12 @@ pub(crate) struct Args {
     /// Also write every round's figures to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// Also renew the figures in performance.md and the plots in plots/ of this directory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) write: Option<PathBuf>,
+    /// Let peers and benchmark run on any processor
+    #[arg(long)]
+    pub(crate) no_pin: bool,
     /// Passed by `cargo bench`; without it the program checks itself
     #[arg(long, hide = true)]
     pub(crate) bench: bool,
@@ -46,6 +71,10 @@ pub(crate) struct Args {
     floor_list: Option<PathBuf>,
     #[arg(long, hide = true)]
     floor_fault: Option<Fault>,
+    #[arg(long, hide = true, requires = "floor_port", default_value_t = 1)]
+    floor_clients: usize,
+    #[arg(long, hide = true, requires = "floor_port", default_value = "plain")]
+    floor_manner: Manner,
 }
 
 impl Args {
@@ -54,6 +83,8 @@ impl Args {
         Some(Forwarder {
             port: self.floor_port?,
             device: self.floor_device.clone()?,
+            clients: self.floor_clients,
+            manner: self.floor_manner,
             fault: self.floor_fault,
         })
     }
@@ -89,11 +120,7 @@ impl Args {
             cases.clear();
         }
         let peers = select("peer", &Peer::ALL, Peer::name, &self.peers)?;
-        let effort = if self.quick {
-            Effort { time: Duration::from_millis(300), round_trips: 50 }
-        } else {
-            Effort { time: Duration::from_secs(1), round_trips: 200 }
-        };
+        let effort = if self.quick { QUICK } else { FULL };
         let default = if self.quick { QUICK_ROUNDS } else { ROUNDS };
         Ok(Plan { rounds: self.rounds.map_or(default, usize::from), effort, cases, peers })
     }

@@ -1,146 +1,181 @@
 //! The cases and one measurement of one of them.
 
-use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::ends::{Client, Device};
+use crate::client::{Client, Wire};
+use crate::ends::Device;
+use crate::fault::Fault;
+use crate::measured::{Effort, Measured, Work, percentiles};
 use crate::pattern::Pattern;
-use crate::peer::Peer;
+use crate::peer::{Peer, Setup};
 use crate::process::Running;
-use crate::pump::{Arrived, Direction, GIVEN_UP, Incoming, Outgoing, Shared};
-use crate::pump::{pump, receive_exact, send_all};
-use crate::roundtrip;
+use crate::pump::{receive_exact, send_all};
+use crate::{churn, fanout, roundtrip, transfer};
 
 /// Time for the first bytes of a connection, which wait for the peer to open the device.
 const OPENING: Duration = Duration::from_secs(5);
 /// The opening exchange. No byte of it means anything to telnet.
 const GREETING: [&[u8]; 2] = [b"to the device", b"to the net"];
+/// Clients of the fan-out cases.
+const MANY: usize = 16;
 
-/// What is measured.
+/// What is measured, and over what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Case {
+pub(crate) struct Case {
+    pub(crate) wire: Wire,
+    pub(crate) kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
     ToNet,
     ToDevice,
     Both,
-    TelnetToNet,
     /// Round trips of so many bytes.
     RoundTrip(usize),
+    /// One connection after the other.
+    Churn,
+    /// The device to many clients.
+    FanOut,
+    /// The same, with a client that stops reading.
+    FanOutStalled,
 }
 
-/// How long one measurement lasts.
-#[derive(Clone, Copy)]
-pub(crate) struct Effort {
-    /// Time bytes are sent or round trips are made for.
-    pub(crate) time: Duration,
-    /// Round trips that are made even if it takes longer.
-    pub(crate) round_trips: usize,
+const fn raw(kind: Kind) -> Case {
+    Case { wire: Wire::Raw, kind }
 }
 
-/// One measurement.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Sample {
-    pub(crate) figures: Figures,
-    /// Processor time of the peer over the measurement.
-    pub(crate) cpu: Duration,
-    /// Resident memory of the peer right after it, in KiB.
-    pub(crate) resident: u64,
+const fn telnet(kind: Kind) -> Case {
+    Case { wire: Wire::Telnet, kind }
 }
 
-/// What one measurement is about.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Figures {
-    /// Payload bytes device to net and net to device, and the time until the last one arrived.
-    Throughput { to_net: u64, to_device: u64, time: Duration },
-    /// Number of round trips, the median and the 99th percentile.
-    RoundTrip { count: usize, p50: Duration, p99: Duration },
+const fn tls(kind: Kind) -> Case {
+    Case { wire: Wire::Tls, kind }
 }
 
 impl Case {
     /// All cases, in the order of the tables.
-    pub(crate) const ALL: [Self; 7] = [
-        Self::ToNet,
-        Self::ToDevice,
-        Self::Both,
-        Self::TelnetToNet,
-        Self::RoundTrip(1),
-        Self::RoundTrip(8),
-        Self::RoundTrip(256),
+    pub(crate) const ALL: [Self; 16] = [
+        raw(Kind::ToNet),
+        raw(Kind::ToDevice),
+        raw(Kind::Both),
+        raw(Kind::RoundTrip(1)),
+        raw(Kind::RoundTrip(8)),
+        raw(Kind::RoundTrip(256)),
+        telnet(Kind::ToNet),
+        telnet(Kind::RoundTrip(1)),
+        telnet(Kind::RoundTrip(256)),
+        tls(Kind::ToNet),
+        tls(Kind::ToDevice),
+        tls(Kind::RoundTrip(1)),
+        tls(Kind::RoundTrip(256)),
+        raw(Kind::Churn),
+        raw(Kind::FanOut),
+        raw(Kind::FanOutStalled),
     ];
 
     /// Name in options and JSON.
     pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::ToNet => "device-to-net",
-            Self::ToDevice => "net-to-device",
-            Self::Both => "both",
-            Self::TelnetToNet => "telnet-device-to-net",
-            Self::RoundTrip(1) => "round-trip-1",
-            Self::RoundTrip(8) => "round-trip-8",
-            Self::RoundTrip(_) => "round-trip-256",
+        match (self.wire, self.kind) {
+            (Wire::Raw, Kind::ToNet) => "device-to-net",
+            (Wire::Raw, Kind::ToDevice) => "net-to-device",
+            (_, Kind::Both) => "both",
+            (Wire::Raw, Kind::RoundTrip(1)) => "round-trip-1",
+            (Wire::Raw, Kind::RoundTrip(8)) => "round-trip-8",
+            (Wire::Raw, Kind::RoundTrip(_)) => "round-trip-256",
+            (Wire::Telnet, Kind::ToNet | Kind::ToDevice) => "telnet-device-to-net",
+            (Wire::Telnet, Kind::RoundTrip(1)) => "telnet-round-trip-1",
+            (Wire::Telnet, Kind::RoundTrip(_)) => "telnet-round-trip-256",
+            (Wire::Tls, Kind::ToNet) => "tls-device-to-net",
+            (Wire::Tls, Kind::ToDevice) => "tls-net-to-device",
+            (Wire::Tls, Kind::RoundTrip(1)) => "tls-round-trip-1",
+            (Wire::Tls, Kind::RoundTrip(_)) => "tls-round-trip-256",
+            (_, Kind::Churn) => "churn",
+            (_, Kind::FanOut) => "fan-out-16",
+            (_, Kind::FanOutStalled) => "fan-out-stalled",
         }
     }
 
     /// Heading of the table.
     pub(crate) fn title(self) -> String {
-        match self {
-            Self::ToNet => "Throughput, device to net, raw".into(),
-            Self::ToDevice => "Throughput, net to device, raw".into(),
-            Self::Both => "Throughput, both directions at once (sum), raw".into(),
-            Self::TelnetToNet => "Throughput, device to net, telnet, 1 in 15 bytes 0xFF".into(),
-            Self::RoundTrip(1) => "Round trip, 1 byte, raw".into(),
-            Self::RoundTrip(size) => format!("Round trip, {size} bytes, raw"),
-        }
-    }
-
-    /// Whether the client speaks telnet.
-    pub(crate) fn telnet(self) -> bool {
-        self == Self::TelnetToNet
-    }
-
-    /// Whether `peer` takes part at all.
-    pub(crate) fn suits(self, peer: Peer) -> bool {
-        !self.telnet() || peer.speaks_telnet()
-    }
-
-    /// Starts `peer`, opens a connection and measures. The error says what went wrong.
-    pub(crate) fn measure(self, peer: Peer, effort: Effort) -> Result<Sample, String> {
-        let mut device = Device::create().map_err(|error| format!("no pty: {error}"))?;
-        let mut running = Running::start(peer, device.path(), self.telnet())?;
-        let stream = running.connect()?;
-        let mut client = Client::new(stream, self.telnet()).map_err(|error| format!("client: {error}"))?;
-        open(&mut client, &mut device).map_err(|error| format!("{error}{}", running.last_words()))?;
-        let before = running.cpu()?;
-        let figures = self.run(&mut client, &mut device, effort)?;
-        let cpu = running.cpu()?.saturating_sub(before);
-        Ok(Sample { figures, cpu, resident: running.resident()? })
-    }
-
-    fn run(self, client: &mut Client, device: &mut Device, effort: Effort) -> Result<Figures, String> {
-        let (up, down) = (Pattern::even(1), Pattern::even(2));
-        match self {
-            Self::ToNet => transfer(client, device, effort.time, None, Some(&down)),
-            Self::ToDevice => transfer(client, device, effort.time, Some(&up), None),
-            Self::Both => transfer(client, device, effort.time, Some(&up), Some(&down)),
-            Self::TelnetToNet => transfer(client, device, effort.time, None, Some(&Pattern::rich_in_ff(3))),
-            Self::RoundTrip(size) => {
-                let mut times = roundtrip::run(client, device, size, effort, [&up, &down])?;
-                times.sort_unstable();
-                let (count, p50, p99) = (times.len(), percentile(&times, 50), percentile(&times, 99));
-                Ok(Figures::RoundTrip { count, p50, p99 })
+        let wire = match self.wire {
+            Wire::Raw => "raw",
+            Wire::Telnet => "telnet, 1 in 15 bytes 0xFF",
+            Wire::Tls => "TLS 1.3, AES-128-GCM",
+        };
+        match self.kind {
+            Kind::ToNet => format!("Throughput, device to net, {wire}"),
+            Kind::ToDevice => format!("Throughput, net to device, {wire}"),
+            Kind::Both => format!("Throughput, both directions at once (sum), {wire}"),
+            Kind::RoundTrip(1) => format!("Round trip, 1 byte, {wire}"),
+            Kind::RoundTrip(size) => format!("Round trip, {size} bytes, {wire}"),
+            Kind::Churn => "Connections one after the other: connect, 1 byte there and back, close".into(),
+            Kind::FanOut => format!("Device to {MANY} clients (sum), {wire}"),
+            Kind::FanOutStalled => {
+                format!("Device to {MANY} clients, one of which has stopped reading (sum of the others)")
             }
         }
     }
+
+    /// What the case asks of a peer.
+    pub(crate) fn setup(self) -> Setup {
+        let clients = if matches!(self.kind, Kind::FanOut | Kind::FanOutStalled) { MANY } else { 1 };
+        Setup { wire: self.wire, clients, again: self.kind == Kind::Churn }
+    }
+
+    /// Starts `peer`, opens the connections and measures. The error says what went wrong. A fault is
+    /// the device's.
+    pub(crate) fn measure(self, peer: Peer, effort: Effort, fault: Option<Fault>) -> Result<Measured, String> {
+        let mut device = Device::create(fault).map_err(|error| format!("no pty: {error}"))?;
+        let setup = self.setup();
+        let mut running = Running::start(peer, device.path(), setup)?;
+        let stalled = self.kind == Kind::FanOutStalled;
+        let mut clients = Vec::with_capacity(setup.clients);
+        for number in 0..setup.clients {
+            let stream = if stalled && number == 0 { running.connect_narrow() } else { running.connect() }?;
+            let client = Client::new(stream, self.wire, running.dir());
+            clients.push(client.map_err(|error| format!("client: {error}{}", running.last_words()))?);
+        }
+        open(&mut clients, &mut device).map_err(|error| format!("{error}{}", running.last_words()))?;
+        let before = running.cpu()?;
+        let mut measured = self.run(&mut running, clients, &mut device, effort)?;
+        let cpu = running.cpu()?.saturating_sub(before);
+        measured.cost(cpu, running.resident()?);
+        Ok(measured)
+    }
+
+    fn run(
+        self,
+        running: &mut Running,
+        mut clients: Vec<Client>,
+        device: &mut Device,
+        effort: Effort,
+    ) -> Result<Measured, String> {
+        let pattern = if self.wire == Wire::Telnet { Pattern::rich_in_ff } else { Pattern::even };
+        let (up, down) = (pattern(1), pattern(2));
+        let client = clients.first_mut().ok_or("no client")?;
+        match self.kind {
+            Kind::ToNet => transfer::run(client, device, effort.time, None, Some(&down)),
+            Kind::ToDevice => transfer::run(client, device, effort.time, Some(&up), None),
+            Kind::Both => transfer::run(client, device, effort.time, Some(&up), Some(&down)),
+            Kind::RoundTrip(size) => {
+                let times = roundtrip::run(client, device, size, effort, [&up, &down])?;
+                let work = Work::RoundTrips(times.len());
+                Ok(Measured { round: percentiles(times), work, note: String::new() })
+            }
+            Kind::Churn => {
+                drop(clients);
+                churn::run(running, device, effort, [&up, &down])
+            }
+            Kind::FanOut => fanout::run(clients, device, effort.time, &down),
+            Kind::FanOutStalled => fanout::stalled(clients, device, effort.time, &down),
+        }
+    }
 }
 
-/// The smallest of the sorted `times` that `percent` per cent of them do not exceed (nearest rank).
-fn percentile(times: &[Duration], percent: usize) -> Duration {
-    let rank = (times.len() * percent).div_ceil(100).max(1);
-    times.get(rank - 1).copied().unwrap_or_default()
-}
-
-/// Sends a few bytes each way, so that what is measured begins with the device open, its input flushed
-/// and, with telnet, the options settled.
-fn open(client: &mut Client, device: &mut Device) -> Result<(), String> {
+/// Sends a few bytes each way, so that what is measured begins with the device open, its input flushed,
+/// every client served and, with telnet, the options settled.
+fn open(clients: &mut [Client], device: &mut Device) -> Result<(), String> {
     let deadline = Instant::now() + OPENING;
     let [to_device, to_net] = GREETING;
     let exact = |mut due: &'static [u8]| {
@@ -149,54 +184,15 @@ fn open(client: &mut Client, device: &mut Device) -> Result<(), String> {
             Ok(())
         }
     };
-    send_all(client, to_device, deadline)?;
-    receive_exact(device, to_device.len(), deadline, exact(to_device))
-        .map_err(|error| format!("opening, at the device: {error}"))?;
+    for client in &mut *clients {
+        send_all(client, to_device, deadline)?;
+        receive_exact(device, to_device.len(), deadline, exact(to_device))
+            .map_err(|error| format!("opening, at the device: {error}"))?;
+    }
     send_all(device, to_net, deadline)?;
-    receive_exact(client, to_net.len(), deadline, exact(to_net))
-        .map_err(|error| format!("opening, at the client: {error}"))
-}
-
-/// Sends `up` to the device and `down` to the net, as far as given, for `time`.
-fn transfer(
-    client: &mut Client,
-    device: &mut Device,
-    time: Duration,
-    up: Option<&Pattern>,
-    down: Option<&Pattern>,
-) -> Result<Figures, String> {
-    let shared = Shared::new();
-    let start = Instant::now();
-    let until = start + time;
-    let (at_device, at_client) = thread::scope(|scope| {
-        let shared = &shared;
-        let driving = scope.spawn(move || {
-            let outgoing =
-                down.map(|down| Outgoing { direction: Direction::ToNet, stream: down.stream(), until });
-            let incoming = up.map(|up| Incoming { direction: Direction::ToDevice, stream: up.stream() });
-            pump(device, outgoing, incoming, shared)
-        });
-        let outgoing = up.map(|up| Outgoing { direction: Direction::ToDevice, stream: up.stream(), until });
-        let incoming = down.map(|down| Incoming { direction: Direction::ToNet, stream: down.stream() });
-        let at_client = pump(client, outgoing, incoming, shared);
-        let at_device = driving.join().unwrap_or_else(|_| Err("the device thread panicked".into()));
-        (at_device, at_client)
-    });
-    let (to_device, to_net) = match (at_device, at_client) {
-        (Ok(device), Ok(client)) => (device, client),
-        (device, client) => {
-            let texts = [("device", device.err()), ("client", client.err())];
-            let texts = texts.into_iter().filter_map(|(end, error)| Some((end, error?)));
-            let causes = texts.filter(|(_, error)| error != GIVEN_UP);
-            let texts = causes.map(|(end, error)| format!("{end}: {error}"));
-            return Err(texts.collect::<Vec<_>>().join("; "));
-        }
-    };
-    let last = [&to_device, &to_net].into_iter().flatten().map(|arrived| arrived.last).max();
-    let bytes = |arrived: Option<Arrived>| arrived.map_or(0, |arrived| arrived.bytes);
-    Ok(Figures::Throughput {
-        to_net: bytes(to_net),
-        to_device: bytes(to_device),
-        time: last.unwrap_or(start).saturating_duration_since(start),
-    })
+    for client in clients {
+        receive_exact(client, to_net.len(), deadline, exact(to_net))
+            .map_err(|error| format!("opening, at the client: {error}"))?;
+    }
+    Ok(())
 }

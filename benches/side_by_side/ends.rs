@@ -1,8 +1,7 @@
-//! The two ends of a connection under test: the pty master and the network client.
+//! What the two ends of a connection under test have in common, and the pty master.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
@@ -12,8 +11,8 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 use rustix::time::Timespec;
 
+use crate::fault::{Fault, Spoiler};
 use crate::pattern::CHUNK;
-use crate::telnet::Decoder;
 
 /// One end, non-blocking.
 pub(crate) trait End {
@@ -24,6 +23,10 @@ pub(crate) trait End {
     fn receive(&mut self) -> io::Result<&[u8]>;
     /// One write; how much of `bytes` was taken. `WouldBlock` when there is no room.
     fn send(&mut self, bytes: &[u8]) -> io::Result<usize>;
+    /// Passes on what was taken and is held back; whether nothing is held back any more.
+    fn flush(&mut self) -> io::Result<bool> {
+        Ok(true)
+    }
 }
 
 /// Waits for `flags` on `end` for at most `millis` milliseconds; says what is ready.
@@ -44,13 +47,23 @@ pub(crate) struct Device {
     /// Kept open so that the master does not report a hang-up while no peer has the device open.
     _slave: File,
     buffer: Vec<u8>,
+    /// Of what is received, and of what is sent.
+    spoilers: Option<[Spoiler; 2]>,
 }
 
 impl Device {
-    /// A new raw pty pair.
-    pub(crate) fn create() -> io::Result<Self> {
-        let (master, slave, path) = pty()?;
-        Ok(Self { master, path, _slave: slave, buffer: vec![0; CHUNK] })
+    /// A new raw pty pair; with a fault each direction gets it once.
+    pub(crate) fn create(fault: Option<Fault>) -> io::Result<Self> {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+        grantpt(&master)?;
+        unlockpt(&master)?;
+        let name = ptsname(&master, Vec::new())?.into_bytes();
+        let path = PathBuf::from(std::ffi::OsString::from_vec(name));
+        let slave = open_raw(&path)?;
+        rustix::io::ioctl_fionbio(&master, true)?;
+        let spoilers = fault.map(|fault| [Spoiler::new(fault), Spoiler::new(fault)]);
+        // one byte more than is read, for the fault that doubles one
+        Ok(Self { master: File::from(master), path, _slave: slave, buffer: vec![0; CHUNK + 1], spoilers })
     }
 
     /// Path of the device a peer opens.
@@ -89,57 +102,26 @@ impl End for Device {
     }
 
     fn receive(&mut self) -> io::Result<&[u8]> {
-        let count = self.master.read(&mut self.buffer)?;
-        filled(&self.buffer, count)
+        let count = self.master.read(&mut self.buffer[..CHUNK])?;
+        filled(&self.buffer, count)?;
+        let count = match &mut self.spoilers {
+            Some([spoiler, _]) => spoiler.spoil(&mut self.buffer, count),
+            None => count,
+        };
+        Ok(&self.buffer[..count])
     }
 
     fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.master.write(bytes)
+        let Some([_, spoiler]) = &mut self.spoilers else { return self.master.write(bytes) };
+        let (piece, whole) = spoiler.piece(bytes);
+        let written = if piece.is_empty() { 0 } else { self.master.write(&piece)? };
+        let count = if written == piece.len() { whole } else { written };
+        spoiler.advance(count);
+        Ok(count)
     }
 }
 
-/// The network client, raw or telnet. A telnet client's payload to the server must not hold 0xFF:
-/// it is sent as it is.
-pub(crate) struct Client {
-    stream: TcpStream,
-    telnet: Option<Decoder>,
-    buffer: Vec<u8>,
-    payload: Vec<u8>,
-}
-
-impl Client {
-    pub(crate) fn new(stream: TcpStream, telnet: bool) -> io::Result<Self> {
-        stream.set_nodelay(true)?;
-        stream.set_nonblocking(true)?;
-        let telnet = telnet.then(Decoder::new);
-        Ok(Self { stream, telnet, buffer: vec![0; CHUNK], payload: Vec::with_capacity(CHUNK) })
-    }
-}
-
-impl End for Client {
-    fn fd(&self) -> BorrowedFd<'_> {
-        self.stream.as_fd()
-    }
-
-    fn receive(&mut self) -> io::Result<&[u8]> {
-        let count = self.stream.read(&mut self.buffer)?;
-        let bytes = filled(&self.buffer, count)?;
-        let Some(decoder) = &mut self.telnet else { return Ok(bytes) };
-        self.payload.clear();
-        decoder.decode(bytes, &mut self.payload);
-        if !decoder.answers.is_empty() {
-            // a few dozen bytes in a connection's life always fit the socket's buffer
-            self.stream.write_all(&decoder.answers)?;
-            decoder.answers.clear();
-        }
-        Ok(&self.payload)
-    }
-
-    fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.stream.write(bytes)
-    }
-}
-
-fn filled(buffer: &[u8], count: usize) -> io::Result<&[u8]> {
+/// What one read gave; none of it means that the other side has closed.
+pub(crate) fn filled(buffer: &[u8], count: usize) -> io::Result<&[u8]> {
     if count == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(&buffer[..count]) }
 }

@@ -1,61 +1,100 @@
-//! The `floor` peer: a forwarder that does nothing but forward, as a yardstick.
+//! The `floor` peers: forwarders that do nothing but forward, as yardsticks.
 //!
-//! One thread, one epoll, one buffer a direction, one read and one write a wake-up. The benchmark starts
-//! itself as this process, so that it is measured exactly as the other peers are.
+//! `floor` has one thread, one epoll, one buffer a direction, one read and one write a wake-up.
+//! `floor-large` takes all there is, up to a full buffer, before it writes, and writes until nothing is
+//! left; `floor-threads` has a thread a direction and blocks. The benchmark starts itself as these
+//! processes, so that they are measured exactly as the other peers are.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
+use std::process;
+use std::thread;
 
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 
 use crate::ends::open_raw;
+use crate::fault::{Fault, Spoiler};
+use crate::floor_many;
 
 /// Bytes one direction holds.
-pub(crate) const BUFFER: usize = 64 * 1024;
-/// Where a [`Fault`] strikes in each direction: soon after the opening exchange.
-const FAULT_AT: u64 = 40;
+const BUFFER: usize = 64 * 1024;
 
 const TTY: u64 = 0;
 const NET: u64 = 1;
 
-/// A deliberate error, with which the benchmark checks that it would notice one.
+/// How a forwarder goes about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Fault {
-    /// One bit is changed.
-    Flip,
-    /// One byte is left out.
-    Drop,
-    /// One byte is sent twice.
-    Double,
+pub(crate) enum Manner {
+    Plain,
+    Large,
+    Threads,
 }
 
 /// What to forward.
 pub(crate) struct Forwarder {
     pub(crate) port: u16,
     pub(crate) device: PathBuf,
+    /// Clients to wait for and to serve at once.
+    pub(crate) clients: usize,
+    pub(crate) manner: Manner,
     pub(crate) fault: Option<Fault>,
 }
 
-/// Serves one client between `127.0.0.1:port` and the device, until either side closes.
+/// Serves one client after the other between `127.0.0.1:port` and the device, which is open while there is
+/// one; or several at once until one of the two sides has closed.
 pub(crate) fn run(forwarder: &Forwarder) -> io::Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, forwarder.port))?;
-    let (mut net, _) = listener.accept()?;
-    net.set_nodelay(true)?;
-    net.set_nonblocking(true)?;
-    let mut tty = open_raw(&forwarder.device)?;
-    match forward(&mut tty, &mut net, forwarder.fault) {
-        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(()),
-        other => other,
+    if forwarder.clients > 1 {
+        return floor_many::run(forwarder, &listener);
+    }
+    let mut lanes = [Lane::new(forwarder), Lane::new(forwarder)];
+    loop {
+        let (mut net, _) = listener.accept()?;
+        net.set_nodelay(true)?;
+        let mut tty = open_raw(&forwarder.device)?;
+        if forwarder.manner == Manner::Threads {
+            return block(&tty, &net);
+        }
+        net.set_nonblocking(true)?;
+        match forward(&mut tty, &mut net, &mut lanes) {
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => {}
+            other => return other,
+        }
     }
 }
 
-fn forward(tty: &mut File, net: &mut TcpStream, fault: Option<Fault>) -> io::Result<()> {
-    let mut to_net = Lane::new(fault);
-    let mut to_tty = Lane::new(fault);
+/// Both directions, each in a thread that waits in its reads and writes; the end of one ends the process.
+fn block(tty: &File, net: &TcpStream) -> io::Result<()> {
+    rustix::io::ioctl_fionbio(tty, false)?;
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            // an error is an end like any other here
+            let _ = copy(tty, net);
+            process::exit(0);
+        });
+        copy(net, tty)
+    })?;
+    process::exit(0)
+}
+
+fn copy(mut from: impl Read, mut to: impl Write) -> io::Result<()> {
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        match from.read(&mut buffer)? {
+            0 => return Ok(()),
+            count => to.write_all(&buffer[..count])?,
+        }
+    }
+}
+
+fn forward(tty: &mut File, net: &mut TcpStream, lanes: &mut [Lane; 2]) -> io::Result<()> {
+    let [to_net, to_tty] = lanes;
+    to_net.clear();
+    to_tty.clear();
     let set = epoll::create(CreateFlags::CLOEXEC)?;
     let mut interest = [EventFlags::IN; 2];
     epoll::add(&set, tty.as_fd(), EventData::new_u64(TTY), interest[0])?;
@@ -71,12 +110,12 @@ fn forward(tty: &mut File, net: &mut TcpStream, fault: Option<Fault>) -> io::Res
             let readable = flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR);
             let writable = flags.contains(EventFlags::OUT);
             if source == TTY {
-                step(readable, &mut to_net, tty, net)?;
+                step(readable, to_net, tty, net)?;
                 if writable {
                     to_tty.write(tty)?;
                 }
             } else {
-                step(readable, &mut to_tty, net, tty)?;
+                step(readable, to_tty, net, tty)?;
                 if writable {
                     to_net.write(net)?;
                 }
@@ -101,19 +140,31 @@ fn step(readable: bool, lane: &mut Lane, from: &mut impl Read, to: &mut impl Wri
     Ok(())
 }
 
-/// One direction: a buffer that is filled by one read and emptied before the next.
-struct Lane {
+/// One direction: a buffer that is filled by one read, or several, and emptied before the next.
+pub(crate) struct Lane {
     buffer: Vec<u8>,
     start: usize,
     end: usize,
-    passed: u64,
-    fault: Option<Fault>,
+    /// Whether to read and write on until the other side has no more or takes no more.
+    drains: bool,
+    spoiler: Option<Spoiler>,
 }
 
 impl Lane {
-    fn new(fault: Option<Fault>) -> Self {
+    pub(crate) fn new(forwarder: &Forwarder) -> Self {
+        let (drains, spoiler) = (forwarder.manner == Manner::Large, forwarder.fault.map(Spoiler::new));
         // one byte more than is read, for the fault that doubles one
-        Self { buffer: vec![0; BUFFER + 1], start: 0, end: 0, passed: 0, fault }
+        Self { buffer: vec![0; BUFFER + 1], start: 0, end: 0, drains, spoiler }
+    }
+
+    /// Forgets what is left of a client that has gone.
+    fn clear(&mut self) {
+        (self.start, self.end) = (0, 0);
+    }
+
+    /// What is to be written.
+    pub(crate) fn pending(&self) -> &[u8] {
+        &self.buffer[self.start..self.end]
     }
 
     fn is_empty(&self) -> bool {
@@ -128,27 +179,37 @@ impl Lane {
         if self.is_empty() { EventFlags::empty() } else { EventFlags::OUT }
     }
 
-    fn read(&mut self, from: &mut impl Read) -> io::Result<()> {
-        match from.read(&mut self.buffer[..BUFFER]) {
-            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-            Ok(count) => (self.start, self.end) = (0, count),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-            Err(error) => return Err(error),
+    /// Fills the empty buffer. The end of the other side is an error, unless something came before it.
+    pub(crate) fn read(&mut self, from: &mut impl Read) -> io::Result<()> {
+        (self.start, self.end) = (0, 0);
+        loop {
+            match from.read(&mut self.buffer[self.end..BUFFER]) {
+                Ok(0) if self.end == 0 => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(0) => break,
+                Ok(count) => self.end += count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+            if !self.drains || self.end == BUFFER {
+                break;
+            }
         }
-        if let Some(fault) = self.fault {
-            self.end = spoil(fault, &mut self.buffer, self.end, &mut self.passed);
+        if let Some(spoiler) = &mut self.spoiler {
+            self.end = spoiler.spoil(&mut self.buffer, self.end);
         }
         Ok(())
     }
 
     fn write(&mut self, to: &mut impl Write) -> io::Result<()> {
-        if self.is_empty() {
-            return Ok(());
-        }
-        match to.write(&self.buffer[self.start..self.end]) {
-            Ok(count) => self.start += count,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
+        while !self.is_empty() {
+            match to.write(&self.buffer[self.start..self.end]) {
+                Ok(count) => self.start += count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+            if !self.drains {
+                break;
+            }
         }
         Ok(())
     }

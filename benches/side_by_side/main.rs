@@ -5,10 +5,19 @@
 
 mod args;
 mod case;
+mod churn;
+mod client;
+mod columns;
 mod ends;
+mod fanout;
+mod fault;
 mod floor;
+mod floor_many;
+mod measured;
+mod page;
 mod pattern;
 mod peer;
+mod pin;
 mod process;
 mod pump;
 mod report;
@@ -16,8 +25,12 @@ mod rounds;
 mod roundtrip;
 mod scale;
 mod selfcheck;
+mod svg;
 mod table;
+mod targets;
 mod telnet;
+mod tls;
+mod transfer;
 
 use std::process::ExitCode;
 
@@ -46,15 +59,17 @@ fn main() -> ExitCode {
 /// Runs the selected rounds and writes the tables and, if asked for, the JSON file.
 fn measure(args: &args::Args) -> Result<(), String> {
     let plan = args.plan()?;
+    let pinned = !args.no_pin && pin::pin().map_err(|error| format!("processor affinity: {error}"))?;
     let results = rounds::run(&plan);
-    let many = args.scale().run();
-    print!("{}", table::markdown(&plan, &results));
-    for grid in &many {
-        print!("{}", grid.markdown());
-    }
+    let tables = columns::tables(&plan, &results);
+    let figures = page::figures(plan.rounds, pinned, &tables);
+    print!("{figures}");
     if let Some(path) = &args.json {
-        let text = report::json(&plan, &results, &many);
+        let text = report::json(&tables);
         std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    if let Some(dir) = &args.write {
+        page::write(dir, &figures, &tables)?;
     }
     Ok(())
 }

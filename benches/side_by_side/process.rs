@@ -2,16 +2,19 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
-use crate::peer::Peer;
+use crate::client::Wire;
+use crate::peer::{Peer, Setup};
+use crate::{pin, tls};
 
 /// Time a peer has to listen.
 const START: Duration = Duration::from_secs(5);
@@ -19,6 +22,10 @@ const START: Duration = Duration::from_secs(5);
 const END: Duration = Duration::from_secs(2);
 /// Interval at which a condition of another process is looked at.
 const RETRY: Duration = Duration::from_millis(2);
+
+/// The first field of a process's own processor time in `/proc/PID/stat`, and of its ended children's.
+const OWN: usize = 14;
+const CHILDREN: usize = 16;
 
 /// A started peer; ended when dropped.
 pub(crate) struct Running {
@@ -29,26 +36,21 @@ pub(crate) struct Running {
 
 impl Running {
     /// Starts `peer` for `device`. The error says why it cannot be had.
-    pub(crate) fn start(peer: Peer, device: &Path, telnet: bool) -> Result<Self, String> {
-        let port = free_port().map_err(|error| format!("not started: {error}"))?;
-        Self::launch(port, |dir| peer.command(port, device, telnet, dir))
-    }
-
-    /// Starts the command that `command` makes, which is given a directory for its files. `port` is the
-    /// one [`Running::connect`] is for.
-    pub(crate) fn launch(
-        port: u16,
-        command: impl FnOnce(&Path) -> io::Result<Command>,
-    ) -> Result<Self, String> {
+    pub(crate) fn start(peer: Peer, device: &Path, setup: Setup) -> Result<Self, String> {
         let failed = |error: io::Error| format!("not started: {error}");
         let dir = tempfile::tempdir().map_err(failed)?;
         let log = File::create(dir.path().join("log")).map_err(failed)?;
-        let spawned = command(dir.path()).and_then(|mut command| {
-            command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()
+        if setup.wire == Wire::Tls {
+            tls::certify(dir.path())?;
+        }
+        let spawned = peer.command(port, device, setup, dir.path()).and_then(|mut command| {
+            pin::spawn(command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log))
         });
         match spawned {
             Ok(child) => Ok(Self { child, port, dir }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err("not installed".into()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(format!("not installed{}", peer.installation()))
+            }
             Err(error) => Err(failed(error)),
         }
     }
@@ -77,9 +79,26 @@ impl Running {
 
     /// Connects as soon as the peer listens.
     pub(crate) fn connect(&mut self) -> Result<TcpStream, String> {
+        self.connect_with(|address| TcpStream::connect(address))
+    }
+
+    /// As [`Running::connect`], with the smallest receive buffer there is.
+    pub(crate) fn connect_narrow(&mut self) -> Result<TcpStream, String> {
+        self.connect_with(|address| {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+            socket.set_recv_buffer_size(1)?;
+            socket.connect(&address.into())?;
+            Ok(socket.into())
+        })
+    }
+
+    fn connect_with(
+        &mut self,
+        connect: impl Fn(SocketAddr) -> io::Result<TcpStream>,
+    ) -> Result<TcpStream, String> {
         let deadline = Instant::now() + START;
         loop {
-            match TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)) {
+            match connect((Ipv4Addr::LOCALHOST, self.port).into()) {
                 Ok(stream) => return Ok(stream),
                 Err(error) if error.kind() != io::ErrorKind::ConnectionRefused => {
                     return Err(format!("connect: {error}"));
@@ -96,6 +115,11 @@ impl Running {
         }
     }
 
+    /// Where the peer's files are.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// The last line the peer wrote, as the end of an error.
     pub(crate) fn last_words(&self) -> String {
         let log = fs::read(self.dir.path().join("log")).unwrap_or_default();
@@ -106,12 +130,15 @@ impl Running {
         })
     }
 
-    /// Processor time of all threads so far. From `/proc/PID/task/*/schedstat`, in nanoseconds; where the
+    /// Processor time so far of all threads, and of child processes that have ended (in ticks of 10 ms). From `/proc/PID/task/*/schedstat`, in nanoseconds; where the
     /// kernel does not keep it, from `/proc/PID/stat`, in ticks of 10 ms.
     pub(crate) fn cpu(&self) -> Result<Duration, String> {
         let process = format!("/proc/{}", self.child.id());
+        let ended = ticks(&process, CHILDREN);
         scheduled(&process)
-            .or_else(|| ticks(&process))
+            .or_else(|| ticks(&process, OWN))
+            .zip(ended)
+            .map(|(own, children)| own + children)
             .ok_or_else(|| format!("no processor time to be had: the peer has ended{}", self.last_words()))
     }
 
@@ -151,11 +178,12 @@ fn scheduled(process: &str) -> Option<Duration> {
     (total > 0).then(|| Duration::from_nanos(total))
 }
 
-fn ticks(process: &str) -> Option<Duration> {
+/// The user and system time in fields `first` and `first` + 1 of `/proc/PID/stat`.
+fn ticks(process: &str, first: usize) -> Option<Duration> {
     let text = fs::read_to_string(format!("{process}/stat")).ok()?;
-    // the name, field 2, may hold spaces and parentheses; utime and stime are fields 14 and 15
+    // the name, field 2, may hold spaces and parentheses
     let (_, fields) = text.rsplit_once(')')?;
-    let mut times = fields.split_whitespace().skip(11).map(str::parse::<u64>);
+    let mut times = fields.split_whitespace().skip(first - 3).map(str::parse::<u64>);
     let total = times.next()?.ok()? + times.next()?.ok()?;
     Some(Duration::from_millis(total * 10))
 }

@@ -10,11 +10,11 @@ use crate::ends::{End, wait};
 use crate::pattern::Stream;
 
 /// A stream that makes no progress for this long counts as lost.
-const STALLED: Duration = Duration::from_secs(5);
+pub(crate) const STALLED: Duration = Duration::from_secs(5);
 /// How long to listen for bytes that should not come once all have arrived.
 const SILENCE: i64 = 20;
 /// Longest single wait, after which deadlines and the other side's failure are looked at.
-const TICK: i64 = 10;
+pub(crate) const TICK: i64 = 10;
 /// Error of an end that stopped only because the other one had failed.
 pub(crate) const GIVEN_UP: &str = "given up";
 /// Total of a direction whose sender has not finished.
@@ -36,6 +36,20 @@ pub(crate) enum Direction {
 impl Shared {
     pub(crate) fn new() -> Self {
         Self { totals: [UNKNOWN, UNKNOWN].map(AtomicU64::new), failed: AtomicBool::new(false) }
+    }
+
+    /// Tells both ends to give up.
+    pub(crate) fn fail(&self) {
+        self.failed.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    /// The total of a direction; more than any number of bytes while it is being sent.
+    pub(crate) fn due(&self, direction: Direction) -> u64 {
+        self.total(direction).load(Ordering::Acquire)
     }
 
     fn total(&self, direction: Direction) -> &AtomicU64 {
@@ -73,7 +87,7 @@ pub(crate) fn pump(
 ) -> Result<Option<Arrived>, String> {
     let result = run(end, outgoing, incoming, shared);
     if result.is_err() {
-        shared.failed.store(true, Ordering::Relaxed);
+        shared.fail();
     }
     result
 }
@@ -87,17 +101,18 @@ fn run(
     let mut arrived = None;
     let (mut sent_at, mut received_at) = (Instant::now(), Instant::now());
     loop {
-        if shared.failed.load(Ordering::Relaxed) {
+        if shared.failed() {
             return Err(GIVEN_UP.into());
         }
         if let Some(job) = &outgoing
             && Instant::now() >= job.until
+            && end.flush().map_err(|error| format!("send: {error}"))?
         {
             shared.total(job.direction).store(job.stream.offset(), Ordering::Release);
             outgoing = None;
         }
         if let Some(job) = &incoming {
-            let (got, due) = (job.stream.offset(), shared.total(job.direction).load(Ordering::Acquire));
+            let (got, due) = (job.stream.offset(), shared.due(job.direction));
             if got == due {
                 expect_silence(end)?;
                 arrived = Some(Arrived { bytes: got, last: received_at });
@@ -129,7 +144,7 @@ fn run(
             }
         }
         if let Some(job) = &mut outgoing {
-            if ready.contains(PollFlags::OUT) {
+            if ready.contains(PollFlags::OUT) && Instant::now() < job.until {
                 match end.send(job.stream.upcoming()) {
                     Ok(count) => {
                         job.stream.advance(count);
@@ -147,7 +162,7 @@ fn run(
 }
 
 /// All has arrived: anything more is an error.
-fn expect_silence(end: &mut dyn End) -> Result<(), String> {
+pub(crate) fn expect_silence(end: &mut dyn End) -> Result<(), String> {
     if wait(end, PollFlags::IN, SILENCE).map_err(|error| format!("poll: {error}"))?.is_empty() {
         return Ok(());
     }
@@ -168,6 +183,9 @@ pub(crate) fn send_all(end: &mut dyn End, mut bytes: &[u8], deadline: Instant) -
             }
             Err(error) => return Err(format!("send: {error}")),
         }
+    }
+    while !end.flush().map_err(|error| format!("send: {error}"))? {
+        wait_before(end, PollFlags::OUT, deadline, "nothing taken")?;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The interleaved rounds and what came of them.
 
-use crate::case::{Case, Effort, Sample};
+use crate::case::Case;
+use crate::measured::{Effort, Measured};
 use crate::peer::Peer;
 
 /// What to run.
@@ -15,7 +16,7 @@ pub(crate) struct Plan {
 pub(crate) struct Series {
     pub(crate) case: Case,
     pub(crate) peer: Peer,
-    pub(crate) outcome: Result<Vec<Sample>, String>,
+    pub(crate) outcome: Result<Vec<Measured>, String>,
 }
 
 /// Every round runs every case, and within it every peer, so that a change of the machine's speed
@@ -24,7 +25,7 @@ pub(crate) struct Series {
 pub(crate) fn run(plan: &Plan) -> Vec<Series> {
     let mut results: Vec<Series> = Vec::new();
     for &case in &plan.cases {
-        let peers = plan.peers.iter().filter(|&&peer| case.suits(peer));
+        let peers = plan.peers.iter().filter(|&&peer| peer.suits(case.setup()));
         results.extend(peers.map(|&peer| Series { case, peer, outcome: Ok(Vec::new()) }));
     }
     for round in 0..plan.rounds {
@@ -46,7 +47,7 @@ pub(crate) fn run(plan: &Plan) -> Vec<Series> {
 impl Series {
     fn add(&mut self, plan: &Plan, round: usize) {
         let Ok(samples) = &mut self.outcome else { return };
-        match self.case.measure(self.peer, plan.effort) {
+        match self.case.measure(self.peer, plan.effort, None) {
             Ok(sample) => samples.push(sample),
             Err(error) => {
                 eprintln!("  {}: {error}", self.peer.name());
@@ -55,14 +56,4 @@ impl Series {
             }
         }
     }
-
-    /// The samples; none when the peer failed.
-    pub(crate) fn samples(&self) -> &[Sample] {
-        self.outcome.as_deref().unwrap_or_default()
-    }
-}
-
-/// The series of `peer` in `case`.
-pub(crate) fn find(results: &[Series], case: Case, peer: Peer) -> Option<&Series> {
-    results.iter().find(|series| series.case == case && series.peer == peer)
 }

@@ -6,13 +6,12 @@ use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 
-use crate::case::Effort;
-use crate::ends::{Client, Device, wait};
+use crate::client::Client;
+use crate::ends::{Device, wait};
+use crate::measured::Effort;
 use crate::pattern::Pattern;
 use crate::pump::{receive_exact, send_all};
 
-/// Longest time one round trip may take.
-const LIMIT: Duration = Duration::from_secs(5);
 /// Longest wait of the device, in milliseconds, before it looks whether the client has finished.
 const IDLE: i64 = 20;
 
@@ -28,7 +27,7 @@ pub(crate) fn run(
 ) -> Result<Vec<Duration>, String> {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
-        let answering = scope.spawn(|| answer(device, size, [requests, answers], &done));
+        let answering = scope.spawn(|| answer(device, size, effort.patience, [requests, answers], &done));
         let asked = ask(client, size, effort, [requests, answers]);
         done.store(true, Ordering::Relaxed);
         let answered = answering.join().map_err(|_| "the device thread panicked".to_string())?;
@@ -45,20 +44,24 @@ fn ask(
     [requests, answers]: [&Pattern; 2],
 ) -> Result<Vec<Duration>, String> {
     let (mut requests, mut answers) = (requests.stream(), answers.stream());
-    let (mut times, until) = (Vec::new(), Instant::now() + effort.time);
-    while times.len() < effort.round_trips || Instant::now() < until {
+    let (mut times, begun) = (Vec::new(), Instant::now());
+    while begun.elapsed() < effort.time
+        || (times.len() < effort.round_trips && begun.elapsed() < effort.limit)
+    {
         let start = Instant::now();
-        send_all(client, &requests.upcoming()[..size], start + LIMIT)?;
-        receive_exact(client, size, start + LIMIT, |bytes| answers.verify(bytes))?;
+        send_all(client, &requests.upcoming()[..size], start + effort.patience)?;
+        receive_exact(client, size, start + effort.patience, |bytes| answers.verify(bytes))?;
         times.push(start.elapsed());
         requests.advance(size);
     }
     Ok(times)
 }
 
-fn answer(
+/// Answers requests of `size` bytes until `done`.
+pub(crate) fn answer(
     device: &mut Device,
     size: usize,
+    patience: Duration,
     [requests, answers]: [&Pattern; 2],
     done: &AtomicBool,
 ) -> Result<(), String> {
@@ -69,7 +72,7 @@ fn answer(
                 return Ok(());
             }
         }
-        let deadline = Instant::now() + LIMIT;
+        let deadline = Instant::now() + patience;
         receive_exact(device, size, deadline, |bytes| requests.verify(bytes))?;
         send_all(device, &answers.upcoming()[..size], deadline)?;
         answers.advance(size);

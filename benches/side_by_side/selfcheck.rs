@@ -3,12 +3,19 @@
 
 use std::time::Duration;
 
-use crate::case::{Case, Effort, Figures};
-use crate::floor::Fault;
+use crate::case::{Case, Kind};
+use crate::fault::Fault;
+use crate::floor::Manner;
+use crate::measured::Effort;
 use crate::peer::Peer;
 use crate::telnet::Decoder;
 
-const EFFORT: Effort = Effort { time: Duration::from_millis(50), round_trips: 100 };
+const EFFORT: Effort = Effort {
+    time: Duration::from_millis(50),
+    round_trips: 100,
+    limit: Duration::from_secs(5),
+    patience: Duration::from_secs(1),
+};
 
 /// What the error for altered, lost or repeated data says.
 const NOTICED: [&str; 5] = ["wrong data", "too many", "more bytes", "in time", "stalled"];
@@ -39,35 +46,58 @@ fn telnet() -> Result<(), String> {
     Ok(())
 }
 
-/// Runs every raw case against the forwarder as it is and against faulty ones.
+/// Runs every case as it is and with faults. Where a bare forwarder can take part it makes them; where it
+/// speaks too little the device makes them and serbroker passes them on.
 fn forwarding() -> Result<(), String> {
-    for case in Case::ALL.into_iter().filter(|case| !case.telnet()) {
-        let sample = case
-            .measure(Peer::Floor, EFFORT)
-            .map_err(|error| format!("{}: a faultless forwarder failed: {error}", case.name()))?;
-        let moved = match sample.figures {
-            Figures::Throughput { to_net, to_device, .. } => match case {
-                Case::ToNet => to_net > 0 && to_device == 0,
-                Case::ToDevice => to_device > 0 && to_net == 0,
-                _ => to_device > 0 && to_net > 0,
-            },
-            Figures::RoundTrip { count, p50, p99 } => {
-                count >= EFFORT.round_trips && !p50.is_zero() && p50 <= p99
-            }
-        };
-        if !moved || sample.cpu.is_zero() || sample.resident == 0 {
-            return Err(format!("{}: nothing measured: {sample:?}", case.name()));
-        }
-        println!("{}: measured", case.name());
-        for fault in [Fault::Flip, Fault::Drop, Fault::Double] {
-            match case.measure(Peer::Faulty(fault), EFFORT) {
-                Ok(_) => return Err(format!("{}: a {fault:?} fault went unnoticed", case.name())),
-                Err(error) if NOTICED.iter().any(|words| error.contains(words)) => {
-                    println!("{}: {fault:?} noticed: {error}", case.name());
-                }
-                Err(error) => return Err(format!("{}: {fault:?}: {error}", case.name())),
+    let floor = Peer::Floor(Manner::Plain);
+    for case in Case::ALL {
+        let forwards = floor.suits(case.setup());
+        measured(case, if forwards { floor } else { Peer::SerbrokerTuned })?;
+        for fault in Fault::ALL {
+            if forwards {
+                noticed(case, Peer::Faulty(fault), None)?;
+            } else {
+                noticed(case, Peer::SerbrokerTuned, Some(fault))?;
             }
         }
     }
+    for manner in [Manner::Large, Manner::Threads] {
+        let floor = Peer::Floor(manner);
+        let suited = Case::ALL.into_iter().filter(|case| floor.suits(case.setup()));
+        suited.into_iter().try_for_each(|case| measured(case, floor))?;
+    }
     Ok(())
+}
+
+fn measured(case: Case, peer: Peer) -> Result<(), String> {
+    let sample = case
+        .measure(peer, EFFORT, None)
+        .map_err(|error| format!("{}: a faultless {} failed: {error}", case.name(), peer.name()))?;
+    let positive = |name: &str| sample.round.get(name).is_some_and(|&value| value > 0.0);
+    let zero = |name: &str| sample.round.get(name).is_some_and(|&value| value == 0.0);
+    let moved = match case.kind {
+        Kind::ToNet => positive("bytes to net") && zero("bytes to device"),
+        Kind::ToDevice => positive("bytes to device") && zero("bytes to net"),
+        Kind::Both => positive("bytes to device") && positive("bytes to net"),
+        Kind::RoundTrip(_) => positive("p50 ms") && sample.round.get("p99 ms") >= sample.round.get("p50 ms"),
+        Kind::Churn => positive("connections/s") && positive("p50 ms"),
+        Kind::FanOut => positive("MB/s") && positive("MB/s a client"),
+        Kind::FanOutStalled => sample.round.contains_key("MB/s") && zero("bytes lost"),
+    };
+    if !moved || !positive("CPU s") || !positive("RSS MiB") {
+        return Err(format!("{}: nothing measured: {sample:?}", case.name()));
+    }
+    println!("{}: {} measured", case.name(), peer.name());
+    Ok(())
+}
+
+fn noticed(case: Case, peer: Peer, fault: Option<Fault>) -> Result<(), String> {
+    match case.measure(peer, EFFORT, fault) {
+        Ok(_) => Err(format!("{}: {peer:?} {fault:?} went unnoticed", case.name())),
+        Err(error) if NOTICED.iter().any(|words| error.contains(words)) => {
+            println!("{}: {peer:?} {fault:?} noticed: {error}", case.name());
+            Ok(())
+        }
+        Err(error) => Err(format!("{}: {peer:?} {fault:?}: {error}", case.name())),
+    }
 }

@@ -1,115 +1,237 @@
-//! The Markdown tables of a run.
+//! Tables of figures: a row a peer, the figures of every round, and what is shown of them.
+//!
+//! Nothing here knows what was measured. A case hands over a [`Table`]; the page, the JSON file, the
+//! plots and the targets take their figures from it by the names of table, peer and figure.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use crate::case::{Case, Sample};
-use crate::peer::Peer;
-use crate::report::{median, setting};
-use crate::rounds::{Plan, Series, find};
+/// The figures of one peer in one round, by name. A name ends in its unit: `p50 ms`, `CPU s/GiB`.
+pub(crate) type Round = BTreeMap<&'static str, f64>;
 
-/// A figure of a sample.
-type Figure = fn(&Sample) -> Option<f64>;
-
-/// A column: its heading, and the text of a row.
-struct Column {
-    heading: &'static str,
-    figure: Figure,
-    kind: Kind,
+/// What was measured of all peers in one case.
+pub(crate) struct Table {
+    /// Name of the case, as in options and JSON.
+    pub(crate) name: &'static str,
+    pub(crate) title: String,
+    pub(crate) columns: Vec<Column>,
+    pub(crate) rows: Vec<Row>,
 }
 
-enum Kind {
+/// One peer.
+pub(crate) struct Row {
+    pub(crate) peer: &'static str,
+    /// The rounds, as many and in the same order in all rows that have any; or why there are none.
+    pub(crate) rounds: Result<Vec<Round>, String>,
+    /// What figures cannot say, for the last column; empty in most tables.
+    pub(crate) note: String,
+}
+
+/// What is shown of one figure.
+pub(crate) struct Column {
+    pub(crate) heading: &'static str,
+    pub(crate) figure: &'static str,
+    pub(crate) show: Show,
+}
+
+/// How the figure of all rounds becomes one cell.
+#[derive(Clone, Copy)]
+pub(crate) enum Show {
     /// The median.
     Median,
     /// The median with the lowest and the highest.
     Range,
-    /// The median of the ratios to another series, round by round.
-    Ratio(Case, Option<Peer>),
+    /// As `Range`, of a figure that only rounds with so many samples have; what there is otherwise is
+    /// said from the figure `samples`.
+    Percentile(usize),
+    /// The median of the ratios to another row, round by round.
+    Ratio(Against),
 }
 
-/// One table a case, headed by the machine, the programs and the number of rounds.
-pub(crate) fn markdown(plan: &Plan, results: &[Series]) -> String {
-    let mut text = format!("{}; medians of {} interleaved rounds\n", setting().join(", "), plan.rounds);
-    for &case in &plan.cases {
-        let columns = columns(case);
-        let headings: Vec<_> = columns.iter().map(|column| column.heading).collect();
-        let rule = "---:|".repeat(columns.len());
+/// The row a ratio is against.
+#[derive(Clone, Copy)]
+pub(crate) struct Against {
+    /// The table it is in, when that is another one.
+    pub(crate) table: Option<&'static str>,
+    pub(crate) peer: Reference,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) enum Reference {
+    Named(&'static str),
+    /// The same peer, in another table.
+    Same,
+    /// Whichever of the peers named `floor…` has the best median of the figure.
+    BestFloor(Better),
+}
+
+/// Which way a figure is better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Better {
+    Higher,
+    Lower,
+}
+
+impl Column {
+    pub(crate) fn new(heading: &'static str, figure: &'static str, show: Show) -> Self {
+        Self { heading, figure, show }
+    }
+
+    /// A ratio to a row of the same table.
+    pub(crate) fn against(heading: &'static str, figure: &'static str, peer: Reference) -> Self {
+        Self::new(heading, figure, Show::Ratio(Against { table: None, peer }))
+    }
+
+    /// A ratio to a row of the table of that name.
+    pub(crate) fn across(
+        heading: &'static str,
+        figure: &'static str,
+        table: &'static str,
+        peer: Reference,
+    ) -> Self {
+        Self::new(heading, figure, Show::Ratio(Against { table: Some(table), peer }))
+    }
+}
+
+impl Row {
+    /// The figure of each round, in order; `None` for a round that does not have it.
+    fn each<'a>(&'a self, figure: &'a str) -> impl Iterator<Item = Option<f64>> + 'a {
+        self.rounds.as_deref().unwrap_or_default().iter().map(move |round| round.get(figure).copied())
+    }
+
+    /// The figure in the rounds that have it.
+    pub(crate) fn values(&self, figure: &str) -> Vec<f64> {
+        self.each(figure).flatten().collect()
+    }
+}
+
+impl Table {
+    pub(crate) fn row(&self, peer: &str) -> Option<&Row> {
+        self.rows.iter().find(|row| row.peer == peer)
+    }
+
+    /// The floor with the best median of `figure`.
+    pub(crate) fn best_floor(&self, figure: &str, better: Better) -> Option<&Row> {
+        let floors = self.rows.iter().filter(|row| row.peer.starts_with("floor"));
+        let measured = floors.filter_map(|row| Some((row, median(row.values(figure))?)));
+        let order = |(_, a): &(&Row, f64), (_, b): &(&Row, f64)| a.total_cmp(b);
+        let best = match better {
+            Better::Higher => measured.max_by(order),
+            Better::Lower => measured.min_by(order),
+        };
+        best.map(|(row, _)| row)
+    }
+}
+
+/// The table of that name.
+pub(crate) fn find<'a>(tables: &'a [Table], name: &str) -> Option<&'a Table> {
+    tables.iter().find(|table| table.name == name)
+}
+
+/// The ratios of a figure of `row` in `table` to that of the row it is `against`, round by round, with
+/// the name of that row's peer. `None` when there is no such row.
+pub(crate) fn ratios(
+    tables: &[Table],
+    table: &Table,
+    row: &Row,
+    figure: &str,
+    against: Against,
+) -> Option<(Vec<f64>, &'static str)> {
+    let other = against.table.map_or(find(tables, table.name), |name| find(tables, name))?;
+    let reference = match against.peer {
+        Reference::Named(peer) => other.row(peer),
+        Reference::Same => other.row(row.peer),
+        Reference::BestFloor(better) => other.best_floor(figure, better),
+    }?;
+    let pairs = row.each(figure).zip(reference.each(figure));
+    Some((pairs.filter_map(|(own, other)| Some(own? / other?)).collect(), reference.peer))
+}
+
+/// The middle of `values`, or the mean of the middle two; `None` of none.
+pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let upper = *values.get(values.len() / 2)?;
+    if values.len() % 2 == 1 { Some(upper) } else { Some(f64::midpoint(values[values.len() / 2 - 1], upper)) }
+}
+
+/// Median, lowest and highest; `None` of none.
+pub(crate) fn spread(values: Vec<f64>) -> Option<[f64; 3]> {
+    let low = values.iter().copied().min_by(f64::total_cmp)?;
+    let high = values.iter().copied().max_by(f64::total_cmp)?;
+    Some([median(values)?, low, high])
+}
+
+/// All tables as Markdown, each under a heading of the third level.
+pub(crate) fn markdown(tables: &[Table]) -> String {
+    let mut text = String::new();
+    for table in tables {
+        let headings: Vec<_> = table.columns.iter().map(|column| heading(tables, table, column)).collect();
+        let rule = "---:|".repeat(table.columns.len());
+        let noted = table.rows.iter().any(|row| !row.note.is_empty());
+        let [note_heading, note_rule] = if noted { [" |", "---|"] } else { ["", ""] };
         // writing to a String cannot fail
-        let _ = write!(text, "\n### {}\n\n| peer | {} |\n|---|{rule}\n", case.title(), headings.join(" | "));
-        for series in results.iter().filter(|series| series.case == case) {
-            let cells = match &series.outcome {
-                Ok(_) => columns.iter().map(|column| cell(column, series, results)).collect(),
+        let _ = write!(
+            text,
+            "\n### {}\n\n| peer | {} |{note_heading}\n|---|{rule}{note_rule}\n",
+            table.title,
+            headings.join(" | ")
+        );
+        for row in &table.rows {
+            let cells = match &row.rounds {
+                Ok(_) => table.columns.iter().map(|column| cell(tables, table, row, column)).collect(),
                 Err(reason) => {
-                    let mut cells = vec![String::new(); columns.len()];
+                    let mut cells = vec![String::new(); table.columns.len()];
                     cells[0] = format!("missing: {}", reason.replace('|', "\\|"));
                     cells
                 }
             };
-            let _ = writeln!(text, "| {} | {} |", series.peer.name(), cells.join(" | "));
+            let note = if noted { format!(" {} |", row.note.replace('|', "\\|")) } else { String::new() };
+            let _ = writeln!(text, "| {} | {} |{note}", row.peer, cells.join(" | "));
         }
     }
     text
 }
 
-fn columns(case: Case) -> Vec<Column> {
-    let column = |heading, figure, kind| Column { heading, figure, kind };
-    let against = |peer| Kind::Ratio(case, Some(peer));
-    if let Case::RoundTrip(_) = case {
-        let p50: Figure = |sample| sample.milliseconds().map(|[p50, _]| p50);
-        let p99: Figure = |sample| sample.milliseconds().map(|[_, p99]| p99);
-        return vec![
-            column("p50 ms (lowest–highest)", p50, Kind::Range),
-            column("p99 ms (lowest–highest)", p99, Kind::Range),
-            column("p50 ÷ floor", p50, against(Peer::Floor)),
-            column("p99 ÷ floor", p99, against(Peer::Floor)),
-            column("p50 ÷ ser2net", p50, against(Peer::Ser2net)),
-            column("CPU µs a round trip", Sample::cpu_per_round_trip, Kind::Median),
-            column("CPU ÷ floor", Sample::cpu_per_round_trip, against(Peer::Floor)),
-            column("RSS MiB", |sample| Some(sample.resident_mib()), Kind::Median),
-        ];
+/// The heading, with the floor a ratio is against named where there are several.
+fn heading(tables: &[Table], table: &Table, column: &Column) -> String {
+    if let Show::Ratio(Against { table: other, peer: Reference::BestFloor(better) }) = column.show
+        && let Some(other) = other.map_or(Some(table), |name| find(tables, name))
+        && let Some(best) = other.best_floor(column.figure, better)
+        && best.peer != "floor"
+    {
+        return format!("{} (`{}`)", column.heading, best.peer);
     }
-    let rate: Figure = Sample::megabytes_per_second;
-    let reference = if case.telnet() {
-        column("÷ own raw", rate, Kind::Ratio(Case::ToNet, None))
-    } else {
-        column("÷ floor", rate, against(Peer::Floor))
-    };
-    let mut columns = vec![
-        column("MB/s (lowest–highest)", rate, Kind::Range),
-        reference,
-        column("÷ ser2net", rate, against(Peer::Ser2net)),
-        column("CPU s a GiB", Sample::cpu_per_gib, Kind::Median),
-        column("RSS MiB", |sample| Some(sample.resident_mib()), Kind::Median),
-    ];
-    if !case.telnet() {
-        columns.insert(4, column("CPU ÷ floor", Sample::cpu_per_gib, against(Peer::Floor)));
-    }
-    columns
+    column.heading.to_string()
 }
 
-fn cell(column: &Column, series: &Series, results: &[Series]) -> String {
-    let values = |samples: &[Sample]| samples.iter().filter_map(column.figure).collect::<Vec<f64>>();
-    let own = values(series.samples());
-    let (low, high) = own.iter().fold((f64::INFINITY, 0.0_f64), |(low, high), &v| (low.min(v), high.max(v)));
+fn cell(tables: &[Table], table: &Table, row: &Row, column: &Column) -> String {
     let missing = || "–".to_string();
-    match column.kind {
-        Kind::Median => median(own).map_or_else(missing, number),
-        Kind::Range => median(own)
-            .map_or_else(missing, |middle| format!("{} ({}–{})", number(middle), number(low), number(high))),
-        Kind::Ratio(case, peer) => {
-            let Some(other) = find(results, case, peer.unwrap_or(series.peer)) else { return missing() };
-            let pairs = own.into_iter().zip(values(other.samples()));
-            median(pairs.map(|(own, other)| own / other).collect()).map_or_else(missing, number)
-        }
+    let range = |values| {
+        spread(values)
+            .map(|[middle, low, high]| format!("{} ({}–{})", number(middle), number(low), number(high)))
+    };
+    match column.show {
+        Show::Median => median(row.values(column.figure)).map_or_else(missing, number),
+        Show::Range => range(row.values(column.figure)).unwrap_or_else(missing),
+        Show::Percentile(needed) => range(row.values(column.figure)).unwrap_or_else(|| {
+            let most = row.values("samples").into_iter().fold(0.0, f64::max);
+            format!("– ({most} of {needed} samples)")
+        }),
+        Show::Ratio(against) => ratios(tables, table, row, column.figure, against)
+            .and_then(|(ratios, _)| median(ratios))
+            .map_or_else(missing, number),
     }
 }
 
 /// Three significant digits.
 pub(crate) fn number(value: f64) -> String {
     let decimals = match value.abs() {
+        0.0 => 0,
         size if size >= 100.0 => 0,
         size if size >= 10.0 => 1,
         size if size >= 1.0 => 2,
-        _ => 3,
+        size if size >= 0.01 => 3,
+        _ => 4,
     };
     format!("{value:.decimals$}")
 }

@@ -1,4 +1,4 @@
-//! The client's half of telnet (RFC 854, RFC 856): enough to take binary data from a server.
+//! The client's half of telnet (RFC 854, RFC 856): enough to exchange binary data with a server.
 
 use std::collections::BTreeSet;
 
@@ -83,6 +83,16 @@ impl Decoder {
         };
         if self.answered.insert((request, option)) {
             self.answers.extend([IAC, answer, option]);
+        }
+    }
+}
+
+/// Appends `payload` as it goes on the wire, every 0xFF doubled.
+pub(crate) fn escape(payload: &[u8], output: &mut Vec<u8>) {
+    for part in payload.split_inclusive(|&byte| byte == IAC) {
+        output.extend_from_slice(part);
+        if part.ends_with(&[IAC]) {
+            output.push(IAC);
         }
     }
 }
