@@ -89,7 +89,7 @@ impl Args {
         })
     }
 
-    /// The same for the forwarder of many ports.
+    /// The same for the forwarder of many ports: its list.
     pub(crate) fn forwarders(&self) -> Option<(PathBuf, Option<Fault>)> {
         Some((self.floor_list.clone()?, self.floor_fault))
     }
@@ -100,14 +100,12 @@ impl Args {
             [] => case.usual(),
             names => names.iter().any(|name| *name == case.name()),
         };
-        let peers = scale::PEERS.into_iter();
+        let chosen = |peer: &Peer| self.peers.is_empty() || self.peers.iter().any(|name| name == peer.name());
         scale::Plan {
             rounds: self.rounds.map_or(if self.quick { QUICK_ROUNDS } else { ROUNDS }, usize::from),
             time: Duration::from_secs(if self.quick { 2 } else { 5 }),
             cases: scale::Case::ALL.into_iter().filter(wanted).collect(),
-            peers: peers
-                .filter(|peer| self.peers.is_empty() || self.peers.iter().any(|name| name == peer.name()))
-                .collect(),
+            peers: scale::PEERS.into_iter().filter(chosen).collect(),
         }
     }
 
@@ -115,7 +113,10 @@ impl Args {
     pub(crate) fn plan(&self) -> Result<Plan, String> {
         let scale = |name: &&String| scale::Case::ALL.iter().any(|case| case.name() == name.as_str());
         let single: Vec<String> = self.cases.iter().filter(|name| !scale(name)).cloned().collect();
-        let mut cases = select("case", &Case::ALL, Case::name, &single)?;
+        let mut cases = select("case", &Case::ALL, Case::name, &single).map_err(|error| {
+            let many: Vec<_> = scale::Case::ALL.into_iter().map(scale::Case::name).collect();
+            format!("{error}, {}", many.join(", "))
+        })?;
         if single.is_empty() && !self.cases.is_empty() {
             cases.clear();
         }

@@ -125,7 +125,12 @@ impl Case {
 
     /// Starts `peer`, opens the connections and measures. The error says what went wrong. A fault is
     /// the device's.
-    pub(crate) fn measure(self, peer: Peer, effort: Effort, fault: Option<Fault>) -> Result<Measured, String> {
+    pub(crate) fn measure(
+        self,
+        peer: Peer,
+        effort: Effort,
+        fault: Option<Fault>,
+    ) -> Result<Measured, String> {
         let mut device = Device::create(fault).map_err(|error| format!("no pty: {error}"))?;
         let setup = self.setup();
         let mut running = Running::start(peer, device.path(), setup)?;

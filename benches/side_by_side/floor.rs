@@ -214,28 +214,3 @@ impl Lane {
         Ok(())
     }
 }
-
-/// Applies `fault` to the `count` bytes just read into `buffer`, which has room for one more, if the byte
-/// it is for is among them; says how many there are now. `passed` counts the bytes of the direction.
-pub(crate) fn spoil(fault: Fault, buffer: &mut [u8], count: usize, passed: &mut u64) -> usize {
-    let begun = *passed;
-    *passed += count as u64;
-    if !(begun..*passed).contains(&FAULT_AT) {
-        return count;
-    }
-    let at = (FAULT_AT - begun) as usize;
-    match fault {
-        Fault::Flip => {
-            buffer[at] ^= 0x10;
-            count
-        }
-        Fault::Drop => {
-            buffer.copy_within(at + 1..count, at);
-            count - 1
-        }
-        Fault::Double => {
-            buffer.copy_within(at..count, at + 1);
-            count + 1
-        }
-    }
-}

@@ -61,7 +61,8 @@ fn measure(args: &args::Args) -> Result<(), String> {
     let plan = args.plan()?;
     let pinned = !args.no_pin && pin::pin().map_err(|error| format!("processor affinity: {error}"))?;
     let results = rounds::run(&plan);
-    let tables = columns::tables(&plan, &results);
+    let mut tables = columns::tables(&plan, &results);
+    tables.extend(args.scale().run());
     let figures = page::figures(plan.rounds, pinned, &tables);
     print!("{figures}");
     if let Some(path) = &args.json {

@@ -112,8 +112,7 @@ pub(crate) fn write(dir: &Path, figures: &str, tables: &[Table]) -> Result<(), S
 fn plot(tables: &[Table]) -> Vec<(&'static str, &'static str, String)> {
     let mut plots = Vec::new();
     for Bars { file, title, figure, scale, cases } in PLOTS {
-        let groups: Vec<_> =
-            cases.iter().filter_map(|case| group(find(tables, case)?, figure)).collect();
+        let groups: Vec<_> = cases.iter().filter_map(|case| group(find(tables, case)?, figure)).collect();
         if !groups.is_empty() {
             plots.push((file, title, bars(title, scale, &groups)));
         }

@@ -39,11 +39,24 @@ impl Running {
     pub(crate) fn start(peer: Peer, device: &Path, setup: Setup) -> Result<Self, String> {
         let failed = |error: io::Error| format!("not started: {error}");
         let dir = tempfile::tempdir().map_err(failed)?;
-        let log = File::create(dir.path().join("log")).map_err(failed)?;
+        let port = free_port().map_err(failed)?;
         if setup.wire == Wire::Tls {
             tls::certify(dir.path())?;
         }
-        let spawned = peer.command(port, device, setup, dir.path()).and_then(|mut command| {
+        let command = peer.command(port, device, setup, dir.path());
+        Self::launch(peer, port, dir, command)
+    }
+
+    /// Starts `peer` by a command whose files are in `dir`. `port` is the one [`Running::connect`] is for.
+    pub(crate) fn launch(
+        peer: Peer,
+        port: u16,
+        dir: TempDir,
+        command: io::Result<Command>,
+    ) -> Result<Self, String> {
+        let failed = |error: io::Error| format!("not started: {error}");
+        let log = File::create(dir.path().join("log")).map_err(failed)?;
+        let spawned = command.and_then(|mut command| {
             pin::spawn(command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log))
         });
         match spawned {
@@ -53,28 +66,6 @@ impl Running {
             }
             Err(error) => Err(failed(error)),
         }
-    }
-
-    /// Where the peer's files are.
-    pub(crate) fn dir(&self) -> &Path {
-        self.dir.path()
-    }
-
-    /// Process id.
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// How the peer ended, if it has.
-    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
-        self.child.try_wait().ok().flatten()
-    }
-
-    /// Sends the peer a signal.
-    pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        let pid = pid.ok_or_else(|| io::Error::other("no process id"))?;
-        Ok(kill_process(pid, signal)?)
     }
 
     /// Connects as soon as the peer listens.
@@ -118,6 +109,23 @@ impl Running {
     /// Where the peer's files are.
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// Process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How the peer ended, if it has.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+
+    /// Sends the peer a signal.
+    pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        let pid = pid.ok_or_else(|| io::Error::other("no process id"))?;
+        Ok(kill_process(pid, signal)?)
     }
 
     /// The last line the peer wrote, as the end of an error.

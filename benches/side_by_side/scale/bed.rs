@@ -82,13 +82,11 @@ impl Bed {
         if matches!(peer, Peer::SerbrokerTuned | Peer::Ser2netNodelay) {
             options.push("chardelay: false");
         }
-        let mut begun = Instant::now();
-        let mut running = Running::launch(ports[0], |dir| {
-            write_list(peer, &options, &ports, &ttys, dir)?;
-            let command = command(peer, dir);
-            begun = Instant::now();
-            command
-        })?;
+        let dir = tempfile::tempdir().map_err(|error| format!("not started: {error}"))?;
+        write_list(peer, &options, &ports, &ttys, dir.path()).map_err(|error| format!("list: {error}"))?;
+        let command = command(peer, dir.path());
+        let begun = Instant::now();
+        let mut running = Running::launch(peer, ports[0], dir, command)?;
         wait_for(&mut running, &ports)?;
         let start_up = begun.elapsed();
         Ok(Self { clients: Vec::new(), running, ttys, ports, peer, options, start_up })
@@ -209,7 +207,7 @@ fn wait_for(running: &mut Running, ports: &[u16]) -> Result<(), String> {
 /// The peer's file: YAML for those that read it, lines of port and device for the floor.
 fn write_list(peer: Peer, options: &[&str], ports: &[u16], ttys: &[Tty], dir: &Path) -> io::Result<()> {
     let mut text = String::new();
-    let yaml = !matches!(peer, Peer::Floor | Peer::Faulty(_));
+    let yaml = !matches!(peer, Peer::Floor(_) | Peer::Faulty(_));
     if yaml {
         text.push_str("%YAML 1.1\n---\n");
     }
@@ -240,15 +238,18 @@ fn file(dir: &Path) -> PathBuf {
 }
 
 fn command(peer: Peer, dir: &Path) -> io::Result<Command> {
-    let Some(program) = peer.program() else {
-        let mut command = Command::new(std::env::current_exe()?);
-        command.arg("--floor-list").arg(file(dir));
-        if let Peer::Faulty(fault) = peer {
-            command.arg("--floor-fault").arg(format!("{fault:?}").to_lowercase());
+    let mut command = match peer {
+        Peer::Floor(_) | Peer::Faulty(_) => {
+            let mut command = Command::new(std::env::current_exe()?);
+            command.arg("--floor-list").arg(file(dir));
+            if let Peer::Faulty(fault) = peer {
+                command.arg("--floor-fault").arg(format!("{fault:?}").to_lowercase());
+            }
+            return Ok(command);
         }
-        return Ok(command);
+        Peer::Serbroker | Peer::SerbrokerTuned => Command::new(env!("CARGO_BIN_EXE_serbroker")),
+        _ => Command::new("ser2net"),
     };
-    let mut command = Command::new(program);
     command.arg("-n").arg("-c").arg(file(dir));
     Ok(command)
 }

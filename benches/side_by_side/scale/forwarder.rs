@@ -13,8 +13,10 @@ use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 
 use crate::ends::open_raw;
-use crate::floor::{BUFFER, Fault, spoil};
+use crate::fault::{Fault, Spoiler};
 
+/// Bytes taken by one read.
+const BUFFER: usize = 64 * 1024;
 /// Events taken by one wake-up.
 const EVENTS: usize = 256;
 /// What an event is about, beside the port: the low bits of its data.
@@ -37,10 +39,9 @@ struct Open {
 }
 
 /// One direction: what one read gave and one write did not take.
-#[derive(Default)]
 struct Lane {
     rest: Vec<u8>,
-    passed: u64,
+    spoiler: Option<Spoiler>,
 }
 
 /// Serves the ports of `list`, lines of TCP port and device, until it is ended.
@@ -67,9 +68,9 @@ pub(crate) fn run(list: &Path, fault: Option<Fault>) -> io::Result<()> {
             let (index, kind) = ((event.data.u64() / KINDS) as usize, event.data.u64() % KINDS);
             let port = &mut ports[index];
             if kind == LISTENER {
-                port.accept(&set, index)?;
+                port.accept(&set, index, fault)?;
             } else if let Some(open) = &mut port.open
-                && open.step(&set, index, kind, event.flags, &mut buffer, fault).is_err()
+                && open.step(&set, index, kind, event.flags, &mut buffer).is_err()
             {
                 // closing the descriptors takes them out of the set
                 port.open = None;
@@ -83,7 +84,7 @@ fn data(index: usize, kind: u64) -> EventData {
 }
 
 impl Port {
-    fn accept(&mut self, set: &OwnedFd, index: usize) -> io::Result<()> {
+    fn accept(&mut self, set: &OwnedFd, index: usize, fault: Option<Fault>) -> io::Result<()> {
         let (net, _) = match self.listener.accept() {
             Ok(accepted) => accepted,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
@@ -94,7 +95,7 @@ impl Port {
         let tty = open_raw(&self.device)?;
         epoll::add(set, &tty, data(index, TTY), EventFlags::IN)?;
         epoll::add(set, &net, data(index, NET), EventFlags::IN)?;
-        self.open = Some(Open { tty, net, to_net: Lane::default(), to_tty: Lane::default() });
+        self.open = Some(Open { tty, net, to_net: Lane::new(fault), to_tty: Lane::new(fault) });
         Ok(())
     }
 }
@@ -108,19 +109,18 @@ impl Open {
         kind: u64,
         flags: EventFlags,
         buffer: &mut [u8],
-        fault: Option<Fault>,
     ) -> io::Result<()> {
         let before = (self.to_net.rest.is_empty(), self.to_tty.rest.is_empty());
         let readable = flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR);
         let writable = flags.contains(EventFlags::OUT);
         let Self { tty, net, to_net, to_tty } = self;
         if kind == TTY {
-            to_net.forward(readable, tty, net, buffer, fault)?;
+            to_net.forward(readable, tty, net, buffer)?;
             if writable {
                 to_tty.flush(tty)?;
             }
         } else {
-            to_tty.forward(readable, net, tty, buffer, fault)?;
+            to_tty.forward(readable, net, tty, buffer)?;
             if writable {
                 to_net.flush(net)?;
             }
@@ -141,13 +141,16 @@ impl Open {
 }
 
 impl Lane {
+    fn new(fault: Option<Fault>) -> Self {
+        Self { rest: Vec::new(), spoiler: fault.map(Spoiler::new) }
+    }
+
     fn forward(
         &mut self,
         readable: bool,
         from: &mut impl Read,
         to: &mut impl Write,
         buffer: &mut [u8],
-        fault: Option<Fault>,
     ) -> io::Result<()> {
         if !readable || !self.rest.is_empty() {
             return Ok(());
@@ -158,8 +161,8 @@ impl Lane {
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
             Err(error) => return Err(error),
         };
-        if let Some(fault) = fault {
-            count = spoil(fault, buffer, count, &mut self.passed);
+        if let Some(spoiler) = &mut self.spoiler {
+            count = spoiler.spoil(buffer, count);
         }
         let taken = write(to, &buffer[..count])?;
         self.rest.extend_from_slice(&buffer[taken..count]);

@@ -4,140 +4,129 @@ use std::io::Write;
 use std::time::Duration;
 
 use super::bed::{Bed, expect};
-use super::grid::{Column, Grid, Row, Show};
 use super::paced::Load;
-use super::{limits, ports};
+use super::{limits, ports, rows};
+use crate::floor::Manner;
 use crate::peer::Peer;
-use crate::report::median;
+use crate::table::{Column, Round, Row, Show, Table, median};
 
-/// Ports, as far as the machine allows.
-const PORTS: [usize; 4] = [10, 100, 1_000, 5_000];
-/// Clients of one port.
-const CLIENTS: [usize; 3] = [1, 10, 100];
+/// Ports, as far as the machine allows, with the names of their tables.
+const PORTS: [(usize, &str); 4] =
+    [(10, "growth-10"), (100, "growth-100"), (1_000, "growth-1000"), (5_000, "growth-5000")];
+/// Clients of one port, and the figure of each number.
+const CLIENTS: [(usize, &str); 3] =
+    [(1, "RSS KiB, 1 client"), (10, "RSS KiB, 10 clients"), (100, "RSS KiB, 100 clients")];
 const MAX_CONNECTIONS: &str = "max-connections: 100";
+/// Bytes a second of each device.
+const RATE: f64 = 1_200.0;
 /// Peers that are measured, and those of them that give one port several clients.
-pub(crate) const PEERS: [Peer; 3] = [Peer::Serbroker, Peer::Ser2net, Peer::Floor];
+pub(crate) const PEERS: [Peer; 3] = [Peer::Serbroker, Peer::Ser2net, Peer::Floor(Manner::Plain)];
 const SHARING: [Peer; 2] = [Peer::Serbroker, Peer::Ser2net];
-
-const PORT_VALUES: [&str; 6] =
-    ["ports", "start_up_ms", "idle_rss_kib", "connected_rss_kib", "cpu_percent", "delivered_percent"];
-const PORT_COLUMNS: [Column; 5] = [
-    Column { heading: "start-up ms (lowest–highest)", of: 1, show: Show::Range },
-    Column { heading: "idle RSS KiB", of: 2, show: Show::Median },
-    Column { heading: "RSS connected KiB", of: 3, show: Show::Median },
-    Column { heading: "CPU % at 1,200 bytes/s a port (lowest–highest)", of: 4, show: Show::Range },
-    Column { heading: "delivered in time %", of: 5, show: Show::Median },
-];
-const CLIENT_VALUES: [&str; 2] = ["clients", "rss_kib"];
-const CLIENT_COLUMNS: [Column; 1] =
-    [Column { heading: "RSS KiB (lowest–highest)", of: 1, show: Show::Range }];
-const FIT_VALUES: [&str; 4] = ["slope", "at_zero", "largest_deviation", "largest_deviation_percent"];
-const FIT_COLUMNS: [Column; 4] = [
-    Column { heading: "for one more", of: 0, show: Show::Median },
-    Column { heading: "at none", of: 1, show: Show::Median },
-    Column { heading: "largest deviation from the line", of: 2, show: Show::Median },
-    Column { heading: "in % of the figure there", of: 3, show: Show::Median },
-];
-/// Quantities fitted: index into the port values, and what it is.
-const FITTED: [(usize, &str); 4] = [
-    (1, "start-up, ms a port"),
-    (2, "idle RSS, KiB a port"),
-    (3, "RSS connected, KiB a port"),
-    (4, "CPU at 1,200 bytes/s, % a port"),
+/// Quantities fitted: name of the table, figure, and what one more port is counted in.
+const FITTED: [(&str, &str, &str); 4] = [
+    ("growth-start", "start ms", "start, ms"),
+    ("growth-idle", "idle RSS KiB", "idle RSS, KiB"),
+    ("growth-connected", "connected RSS KiB", "RSS with a client on every port, KiB"),
+    ("growth-cpu", "CPU %", "CPU at 1,200 bytes/s a port, %"),
 ];
 
 /// The tables in the making.
 pub(crate) struct Growth {
-    ports: Grid,
-    clients: Grid,
-    sizes: Vec<usize>,
+    /// Of so many ports each.
+    ports: Vec<(usize, Table)>,
+    clients: Table,
 }
 
 impl Growth {
-    /// Empty tables, whose title says what limits the number of ports.
-    pub(crate) fn new() -> Self {
-        let mut sizes: Vec<usize> = PORTS.iter().map(|&wanted| limits::ports(wanted).0).collect();
-        sizes.dedup();
-        let limit = limits::ports(PORTS[PORTS.len() - 1]).1;
-        let limit = limit.map_or_else(String::new, |limit| format!("; no more ports here: {limit}"));
-        let grid = |name: &str, title, values, columns| Grid {
-            name: name.into(),
-            title,
-            values,
-            columns,
-            rows: Vec::new(),
+    /// Empty tables, whose titles say when the machine limits the number of ports.
+    pub(crate) fn new(peers: &[Peer]) -> Self {
+        let columns = || {
+            vec![
+                Column::new("start ms (lowest–highest)", "start ms", Show::Range),
+                Column::new("idle RSS KiB", "idle RSS KiB", Show::Median),
+                Column::new("connected RSS KiB", "connected RSS KiB", Show::Median),
+                Column::new("CPU % (lowest–highest)", "CPU %", Show::Range),
+                Column::new("CPU µs/s a port", "CPU µs/s/port", Show::Median),
+                Column::new("p99 ms", "p99 ms", Show::Median),
+                Column::new("delivered in time %", "delivered %", Show::Median),
+            ]
         };
-        let title = format!("Growth with the number of ports{limit}");
-        Self {
-            ports: grid("growth-ports", title, &PORT_VALUES, &PORT_COLUMNS),
-            clients: grid(
-                "growth-clients",
-                "Growth with the number of clients of one port".into(),
-                &CLIENT_VALUES,
-                &CLIENT_COLUMNS,
-            ),
-            sizes,
+        let mut ports: Vec<(usize, Table)> = Vec::new();
+        for (wanted, name) in PORTS {
+            let (count, limit) = limits::ports(wanted);
+            let limit = limit.map_or_else(String::new, |text| format!(" ({wanted} are too many: {text})"));
+            let title = format!("Growth: {count} ports{limit}, 1,200 bytes/s from every device");
+            ports.push((count, rows::table(name, title, columns(), peers)));
         }
+        let sharing: Vec<Peer> = peers.iter().copied().filter(|peer| SHARING.contains(peer)).collect();
+        let shown = CLIENTS.map(|(_, figure)| Column::new(figure, figure, Show::Range)).into();
+        let title = "Growth: clients of one port".into();
+        Self { ports, clients: rows::table("growth-clients", title, shown, &sharing) }
     }
 
     /// One round of one peer.
-    #[expect(clippy::cast_precision_loss, reason = "a hundred clients")]
     pub(crate) fn add(&mut self, peer: Peer, round: usize, time: Duration) {
-        for &count in &self.sizes {
-            let name = format!("{}, {count} ports", peer.name());
-            if !self.ports.failed(&name) {
-                eprintln!("  {name}");
-                self.ports.add(&name, round, with_ports(peer, count, time));
+        for (count, table) in &mut self.ports {
+            if !rows::failed(table, peer) {
+                rows::add(table, peer, round, with_ports(peer, *count, time));
             }
         }
-        if SHARING.contains(&peer) {
-            let name = |count: usize| format!("{}, {count} clients", peer.name());
-            let outcome = with_clients(peer);
-            for (index, &count) in CLIENTS.iter().enumerate() {
-                let value = outcome.as_ref().map(|rss| vec![count as f64, rss[index]]);
-                self.clients.add(&name(count), round, value.map_err(String::clone));
-            }
+        if !rows::failed(&self.clients, peer) {
+            rows::add(&mut self.clients, peer, round, with_clients(peer));
         }
     }
 
     /// The tables, with the straight lines through their figures.
-    pub(crate) fn finish(self, peers: &[Peer]) -> Vec<Grid> {
-        let mut rows = Vec::new();
-        for peer in peers {
-            for (value, text) in FITTED {
-                rows.extend(line(&self.ports, *peer, value, text));
-            }
-            rows.extend(line(&self.clients, *peer, 1, "RSS, KiB a client"));
+    pub(crate) fn finish(mut self, peers: &[Peer]) -> Vec<Table> {
+        for (_, table) in &mut self.ports {
+            table.rows.iter_mut().for_each(|row| row.note = ports::limit(row));
         }
-        let fit = Grid {
-            name: "growth-lines".into(),
-            title: "Growth: straight lines through the medians, by least squares".into(),
-            values: &FIT_VALUES,
-            columns: &FIT_COLUMNS,
-            rows,
+        let mut lines: Vec<Table> = FITTED
+            .into_iter()
+            .map(|(name, figure, what)| {
+                let points = |peer: &str| -> Vec<(f64, f64)> {
+                    let point = |(count, table): &(usize, Table)| {
+                        Some((f64::from(*count as u32), median(table.row(peer)?.values(figure))?))
+                    };
+                    self.ports.iter().filter_map(point).collect()
+                };
+                line(name, format!("Growth, straight line: {what}, by ports"), peers, points)
+            })
+            .collect();
+        let points = |peer: &str| -> Vec<(f64, f64)> {
+            let point = |(count, figure): (usize, &str)| {
+                Some((f64::from(count as u32), median(self.clients.row(peer)?.values(figure))?))
+            };
+            CLIENTS.into_iter().filter_map(point).collect()
         };
-        vec![self.ports, self.clients, fit]
+        let title = "Growth, straight line: RSS, KiB, by clients of one port".into();
+        let sharing: Vec<Peer> = peers.iter().copied().filter(|peer| SHARING.contains(peer)).collect();
+        lines.push(line("growth-client", title, &sharing, points));
+        let mut tables: Vec<Table> = self.ports.into_iter().map(|(_, table)| table).collect();
+        tables.push(self.clients);
+        tables.extend(lines);
+        tables
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a few thousand ports")]
-fn with_ports(peer: Peer, count: usize, time: Duration) -> Result<Vec<f64>, String> {
+fn with_ports(peer: Peer, count: usize, time: Duration) -> Result<Round, String> {
     let (bed, waiting) = ports::wait(peer, count, None)?;
-    let loaded = ports::load(&bed, Load { rate: 1_200.0, requests: 1.0, time })?;
-    let values = loaded.values(time);
-    let [cpu, wanted, delivered] = [6, 7, 9].map(|index| values[index]);
-    let start_up = waiting.start_up.as_secs_f64() * 1e3;
-    let delivered = delivered / wanted * 100.0;
-    Ok(vec![count as f64, start_up, waiting.idle.rss, waiting.connected.rss, cpu, delivered])
+    let mut round = ports::load(&bed, Load { rate: RATE, requests: 1.0, time })?.figures(time);
+    round.insert("start ms", waiting.start_up.as_secs_f64() * 1e3);
+    round.insert("idle RSS KiB", waiting.idle.rss);
+    round.insert("connected RSS KiB", waiting.connected.rss);
+    let cpu = round["CPU %"] * 1e4 / f64::from(count as u32);
+    round.insert("CPU µs/s/port", cpu);
+    Ok(round)
 }
 
 /// Resident memory, in KiB, with each number of clients, every one of which got a byte of the device.
-fn with_clients(peer: Peer) -> Result<[f64; CLIENTS.len()], String> {
+fn with_clients(peer: Peer) -> Result<Round, String> {
     let mut bed = Bed::start(peer, 1, &[MAX_CONNECTIONS])?;
     bed.connect([0])?;
     let mut more = Vec::new();
-    let mut rss = [0.0; CLIENTS.len()];
-    for (count, rss) in CLIENTS.into_iter().zip(&mut rss) {
+    let mut round = Round::new();
+    for (count, figure) in CLIENTS {
         while more.len() + 1 < count {
             let stream = bed.dial(0)?;
             // what the client sends arrives: the peer has taken it in
@@ -150,24 +139,31 @@ fn with_clients(peer: Peer) -> Result<[f64; CLIENTS.len()], String> {
             expect(stream, b'n').map_err(|error| format!("client: {error}{}", bed.running.last_words()))?;
         }
         bed.settle()?;
-        *rss = bed.memory()?.rss;
+        round.insert(figure, bed.memory()?.rss);
     }
-    Ok(rss)
+    Ok(round)
 }
 
-/// The line of one quantity of one peer, if it has figures of two sizes at least.
-fn line(grid: &Grid, peer: Peer, value: usize, text: &str) -> Option<Row> {
-    let start = format!("{}, ", peer.name());
-    let rows = grid.rows.iter().filter(|row| row.name.starts_with(&start));
-    let points: Vec<(f64, f64)> =
-        rows.filter_map(|row| Some((median(row.values(0))?, median(row.values(value))?))).collect();
-    let name = format!("{start}{text}");
-    Some(Row { name, outcome: Ok(vec![fit(&points)?]), remark: String::new() })
+/// The table of the lines through each peer's points, as far as it has two at least.
+fn line(
+    name: &'static str,
+    title: String,
+    peers: &[Peer],
+    points: impl Fn(&str) -> Vec<(f64, f64)>,
+) -> Table {
+    const FIGURES: [&str; 4] = ["for one more", "at none", "largest deviation", "largest deviation %"];
+    let columns = FIGURES.map(|figure| Column::new(figure, figure, Show::Median)).into();
+    let row = |peer: &Peer| {
+        let line = fit(&points(peer.name())).ok_or("fewer than two points".to_string());
+        let rounds = line.map(|values| vec![FIGURES.into_iter().zip(values).collect()]);
+        Row { peer: peer.name(), rounds, note: String::new() }
+    };
+    Table { name, title, columns, rows: peers.iter().map(row).collect() }
 }
 
 /// Slope, value at 0, and the largest deviation of a point, absolute and in per cent of the point's value.
 #[expect(clippy::cast_precision_loss, reason = "a handful of points")]
-pub(crate) fn fit(points: &[(f64, f64)]) -> Option<Vec<f64>> {
+pub(crate) fn fit(points: &[(f64, f64)]) -> Option<[f64; 4]> {
     if points.len() < 2 {
         return None;
     }
@@ -180,5 +176,5 @@ pub(crate) fn fit(points: &[(f64, f64)]) -> Option<Vec<f64>> {
     let zero = y - slope * x;
     let deviations = points.iter().map(|point| ((point.1 - zero - slope * point.0).abs(), point.1));
     let (deviation, there) = deviations.max_by(|one, other| one.0.total_cmp(&other.0))?;
-    Some(vec![slope, zero, deviation, deviation / there * 100.0])
+    Some([slope, zero, deviation, deviation / there * 100.0])
 }

@@ -3,27 +3,27 @@
 mod bed;
 pub(crate) mod forwarder;
 mod frame;
-pub(crate) mod grid;
 mod growth;
 mod limits;
 mod paced;
 mod ports;
 mod reload;
+mod rows;
 pub(crate) mod selfcheck;
 mod sockets;
 
 use std::time::Duration;
 
-use self::grid::Grid;
 use self::growth::Growth;
 use self::paced::Load;
+use crate::floor::Manner;
 use crate::peer::Peer;
-use crate::report::median;
+use crate::table::Table;
 
 /// Peers of these cases, in the order of the tables. The tuned serbroker has `chardelay: false` here and
 /// buffers as they come, for what is asked is what a port costs.
 pub(crate) const PEERS: [Peer; 5] =
-    [Peer::Serbroker, Peer::SerbrokerTuned, Peer::Ser2net, Peer::Ser2netNodelay, Peer::Floor];
+    [Peer::Serbroker, Peer::SerbrokerTuned, Peer::Ser2net, Peer::Ser2netNodelay, Peer::Floor(Manner::Plain)];
 
 /// Time a peer is watched idle.
 const IDLE: Duration = Duration::from_secs(2);
@@ -68,6 +68,17 @@ impl Case {
         }
     }
 
+    /// Name of the table of the paced traffic.
+    fn paced(self) -> &'static str {
+        match self {
+            Self::Ports(10) => "paced-10",
+            Self::Ports(100) => "paced-100",
+            Self::Ports(200) => "paced-200",
+            Self::Ports(1_000) => "paced-1000",
+            _ => "paced-5000",
+        }
+    }
+
     /// Whether it is run when no case is named.
     pub(crate) fn usual(self) -> bool {
         matches!(self, Self::Ports(10 | 200 | 1_000) | Self::Reload)
@@ -76,7 +87,7 @@ impl Case {
     fn suits(self, peer: Peer) -> bool {
         match self {
             Self::Ports(_) => true,
-            Self::Reload => peer.program().is_some(),
+            Self::Reload => !matches!(peer, Peer::Floor(_)),
             Self::Growth => growth::PEERS.contains(&peer),
         }
     }
@@ -93,27 +104,23 @@ pub(crate) struct Plan {
 
 /// The tables of one case in the making.
 enum Tables {
-    Ports { count: usize, waiting: Grid, loaded: Grid },
-    Reload(Grid),
+    Ports { count: usize, waiting: Table, loaded: Table },
+    Reload(Table),
     Growth(Growth),
 }
 
 impl Plan {
     /// Every round runs every case, and within it every peer, beginning with another one each time.
-    pub(crate) fn run(&self) -> Vec<Grid> {
+    pub(crate) fn run(&self) -> Vec<Table> {
         if !self.cases.is_empty() {
             limits::raise_open_files();
         }
-        let mut tables: Vec<Tables> = self.cases.iter().map(|&case| Tables::new(case)).collect();
+        let mut tables: Vec<Tables> =
+            self.cases.iter().map(|&case| Tables::new(case, &self.peers(case))).collect();
         for round in 0..self.rounds {
             for (&case, tables) in self.cases.iter().zip(&mut tables) {
                 eprintln!("round {} of {}: {}", round + 1, self.rounds, case.name());
-                let mut peers: Vec<Peer> =
-                    self.peers.iter().copied().filter(|&peer| case.suits(peer)).collect();
-                if round == 0 {
-                    // rows in the order of PEERS, whoever begins
-                    tables.fill(&peers);
-                }
+                let mut peers = self.peers(case);
                 if !peers.is_empty() {
                     let first = round % peers.len();
                     peers.rotate_left(first);
@@ -123,123 +130,75 @@ impl Plan {
                 }
             }
         }
-        let suiting = |peer: &Peer| Case::Growth.suits(*peer);
-        let growing: Vec<Peer> = self.peers.iter().copied().filter(suiting).collect();
-        tables.into_iter().flat_map(|tables| tables.finish(&growing)).collect()
+        tables.into_iter().flat_map(|tables| tables.finish(&self.peers(Case::Growth))).collect()
+    }
+
+    fn peers(&self, case: Case) -> Vec<Peer> {
+        self.peers.iter().copied().filter(|&peer| case.suits(peer)).collect()
     }
 }
 
 impl Tables {
-    fn new(case: Case) -> Self {
-        let grid = |name: &str, title: String, values, columns| Grid {
-            name: name.into(),
-            title,
-            values,
-            columns,
-            rows: Vec::new(),
-        };
+    fn new(case: Case, peers: &[Peer]) -> Self {
         match case {
             Case::Ports(wanted) => {
                 let (count, limit) = limits::ports(wanted);
                 let limit =
                     limit.map_or_else(String::new, |text| format!(" ({wanted} are too many: {text})"));
+                let start = format!("{count} ports{limit}: start, waiting, connected");
+                let paced = format!("{count} ports: 115,200 baud from every device, 16 bytes at a time");
                 Self::Ports {
                     count,
-                    waiting: grid(
-                        case.name(),
-                        format!("{count} ports{limit}: start, waiting, connected"),
-                        &ports::WAITING,
-                        &ports::WAITING_COLUMNS,
-                    ),
-                    loaded: grid(
-                        &format!("{}-paced", case.name()),
-                        format!("{count} ports: 115,200 baud from every device, 16 bytes at a time"),
-                        &ports::LOADED,
-                        &ports::LOADED_COLUMNS,
-                    ),
+                    waiting: rows::table(case.name(), start, ports::waiting_columns(), peers),
+                    loaded: rows::table(case.paced(), paced, ports::loaded_columns(), peers),
                 }
             }
-            Case::Reload => Self::Reload(grid(
-                case.name(),
-                format!("SIGHUP with {RELOADED} ports, {LIVE} of them in use, one changed"),
-                &reload::VALUES,
-                &reload::COLUMNS,
-            )),
-            Case::Growth => Self::Growth(Growth::new()),
-        }
-    }
-
-    fn fill(&mut self, peers: &[Peer]) {
-        let grids = match self {
-            Self::Ports { waiting, loaded, .. } => vec![waiting, loaded],
-            Self::Reload(grid) => vec![grid],
-            Self::Growth(_) => Vec::new(),
-        };
-        for grid in grids {
-            for peer in peers {
-                let (name, remark) = (peer.name().to_string(), String::new());
-                grid.rows.push(grid::Row { name, outcome: Ok(Vec::new()), remark });
+            Case::Reload => {
+                let title =
+                    format!("SIGHUP with {RELOADED} ports, {LIVE} of them in use, another one changed");
+                Self::Reload(rows::table(case.name(), title, reload::columns(), peers))
             }
+            Case::Growth => Self::Growth(Growth::new(peers)),
         }
     }
 
     fn add(&mut self, peer: Peer, round: usize, time: Duration) {
-        let name = peer.name();
         match self {
             Self::Ports { count, waiting, loaded } => {
-                let load = Load { rate: RATE, requests: REQUESTS, time };
-                if waiting.failed(name) {
+                if rows::failed(waiting, peer) {
                     return;
                 }
                 match ports::wait(peer, *count, Some(IDLE)) {
                     Err(error) => {
-                        eprintln!("  {name}: {error}");
-                        waiting.add(name, round, Err(error.clone()));
-                        loaded.add(name, round, Err(error));
+                        rows::add(waiting, peer, round, Err(error.clone()));
+                        rows::add(loaded, peer, round, Err(error));
                     }
-                    Ok((bed, values)) => {
-                        waiting.add(name, round, Ok(values.values(*count)));
-                        if !loaded.failed(name) {
-                            let outcome = ports::load(&bed, load).map(|figures| figures.values(time));
-                            if let Err(error) = &outcome {
-                                eprintln!("  {name}: {error}");
-                            }
-                            loaded.add(name, round, outcome);
+                    Ok((bed, figures)) => {
+                        rows::add(waiting, peer, round, Ok(figures.figures(*count)));
+                        if !rows::failed(loaded, peer) {
+                            let load = Load { rate: RATE, requests: REQUESTS, time };
+                            let outcome = ports::load(&bed, load).map(|loaded| loaded.figures(time));
+                            rows::add(loaded, peer, round, outcome);
                         }
                     }
                 }
             }
-            Self::Reload(grid) => {
-                if !grid.failed(name) {
-                    let outcome = reload::measure(peer, RELOADED, LIVE);
-                    if let Err(error) = &outcome {
-                        eprintln!("  {name}: {error}");
-                    }
-                    grid.add(name, round, outcome);
+            Self::Reload(table) => {
+                if !rows::failed(table, peer) {
+                    rows::add(table, peer, round, reload::measure(peer, RELOADED, LIVE));
                 }
             }
             Self::Growth(growth) => growth.add(peer, round, time),
         }
     }
 
-    fn finish(self, growing: &[Peer]) -> Vec<Grid> {
+    fn finish(self, growing: &[Peer]) -> Vec<Table> {
         match self {
             Self::Ports { waiting, mut loaded, .. } => {
-                let remarks: Vec<(String, String)> = loaded
-                    .rows
-                    .iter()
-                    .map(|row| {
-                        let middle = |index| median(row.values(index)).unwrap_or(f64::NAN);
-                        let [wanted, offered, delivered, late, refused] = [7, 8, 9, 10, 11].map(middle);
-                        (row.name.clone(), ports::limit(wanted, offered, delivered, late, refused))
-                    })
-                    .collect();
-                for (name, remark) in remarks {
-                    loaded.remark(&name, remark);
-                }
+                loaded.rows.iter_mut().for_each(|row| row.note = ports::limit(row));
                 vec![waiting, loaded]
             }
-            Self::Reload(grid) => vec![grid],
+            Self::Reload(table) => vec![table],
             Self::Growth(growth) => growth.finish(growing),
         }
     }

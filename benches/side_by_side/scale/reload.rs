@@ -12,10 +12,10 @@ use rustix::event::epoll::{self, EventFlags};
 use rustix::process::Signal;
 
 use super::bed::Bed;
-use super::grid::{Column, Show};
 use super::paced::{event_set, ready};
 use super::sockets;
 use crate::peer::Peer;
+use crate::table::{Column, Round, Show};
 
 /// Time the round trips run before the signal, and after the change.
 const BEFORE: Duration = Duration::from_millis(500);
@@ -31,18 +31,17 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// Time the last requests have to be answered.
 const ANSWER: Duration = Duration::from_secs(2);
 
-/// Names of the values of [`measure`].
-pub(crate) const VALUES: [&str; 5] =
-    ["new_port_ms", "old_gone_ms", "worst_before_ms", "worst_during_ms", "connections_kept"];
-
-/// Their columns.
-pub(crate) const COLUMNS: [Column; 5] = [
-    Column { heading: "new port listens ms (lowest–highest)", of: 0, show: Show::Range },
-    Column { heading: "old listener gone ms", of: 1, show: Show::Range },
-    Column { heading: "worst round trip before ms", of: 2, show: Show::Range },
-    Column { heading: "worst round trip meanwhile ms", of: 3, show: Show::Range },
-    Column { heading: "connections kept", of: 4, show: Show::Median },
-];
+/// The columns of [`measure`]'s figures.
+pub(crate) fn columns() -> Vec<Column> {
+    vec![
+        Column::new("new port listens after ms (lowest–highest)", "effective ms", Show::Range),
+        Column::new("old listener gone after ms", "old gone ms", Show::Range),
+        Column::new("worst round trip before, ms", "worst before ms", Show::Range),
+        Column::new("worst round trip meanwhile, ms", "worst ms", Show::Range),
+        Column::new("connections kept", "connections kept", Show::Median),
+        Column::new("connections lost", "connections lost", Show::Median),
+    ]
+}
 
 /// The round trips of the live connections.
 struct Trips {
@@ -55,7 +54,7 @@ struct Trips {
 /// Moves the last of `count` ports of `peer` to another TCP port while `live` others have a client. A
 /// lost connection, an old listener that stays, or an end of the peer is an error that says so.
 #[expect(clippy::cast_precision_loss, reason = "a few connections")]
-pub(crate) fn measure(peer: Peer, count: usize, live: usize) -> Result<Vec<f64>, String> {
+pub(crate) fn measure(peer: Peer, count: usize, live: usize) -> Result<Round, String> {
     let mut bed = Bed::start(peer, count, &[])?;
     bed.settle()?;
     let step = (count - 1) / live;
@@ -87,13 +86,14 @@ pub(crate) fn measure(peer: Peer, count: usize, live: usize) -> Result<Vec<f64>,
         let times = times.iter().filter(|&&(at, took)| within(at, at + took));
         times.map(|&(_, took)| took).max().map_or(f64::NAN, milliseconds)
     };
-    Ok(vec![
-        milliseconds(listens.saturating_sub(hup)),
-        milliseconds(gone.saturating_sub(hup)),
-        worst(&|_, until| until < hup),
-        worst(&|from, until| until >= hup && from <= end),
-        (live - lost) as f64,
-    ])
+    Ok(Round::from([
+        ("effective ms", milliseconds(listens.saturating_sub(hup))),
+        ("old gone ms", milliseconds(gone.saturating_sub(hup))),
+        ("worst before ms", worst(&|_, until| until < hup)),
+        ("worst ms", worst(&|from, until| until >= hup && from <= end)),
+        ("connections kept", (live - lost) as f64),
+        ("connections lost", lost as f64),
+    ]))
 }
 
 fn milliseconds(time: Duration) -> f64 {

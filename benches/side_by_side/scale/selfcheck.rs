@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::frame::{Kind, Piece, Reader};
 use super::paced::Load;
 use super::{growth, ports, sockets};
-use crate::floor::Fault;
+use crate::fault::Fault;
+use crate::floor::Manner;
 use crate::peer::Peer;
 
 const PORTS: usize = 3;
@@ -58,7 +59,7 @@ fn pieces() -> Result<(), String> {
 fn lines() -> Result<(), String> {
     let exact = growth::fit(&[(1.0, 5.0), (2.0, 7.0), (4.0, 11.0)]);
     let bent = growth::fit(&[(0.0, 0.0), (1.0, 3.0), (2.0, 0.0)]);
-    let near = |got: Option<Vec<f64>>, due: [f64; 3]| {
+    let near = |got: Option<[f64; 4]>, due: [f64; 3]| {
         got.is_some_and(|got| got.iter().zip(due).all(|(got, due)| (got - due).abs() < 1e-9))
     };
     if near(exact, [2.0, 3.0, 0.0]) && near(bent, [0.0, 1.0, 2.0]) {
@@ -71,10 +72,10 @@ fn lines() -> Result<(), String> {
 
 /// Runs the paced traffic with the forwarder as it is and with faulty ones.
 fn forwarding() -> Result<(), String> {
-    let (bed, waiting) = ports::wait(Peer::Floor, PORTS, None)?;
+    let (bed, waiting) = ports::wait(Peer::Floor(Manner::Plain), PORTS, None)?;
     let listening = sockets::listening().map_err(|error| error.to_string())?;
     let loaded = ports::load(&bed, LOAD).map_err(|error| format!("paced: a faultless forwarder: {error}"))?;
-    let values = loaded.values(LOAD.time);
+    let figures = loaded.figures(LOAD.time);
     let outcome = &loaded.outcome;
     let memory = [waiting.idle.rss, waiting.idle.pss, waiting.connected.rss, waiting.connected.pss];
     let measured = bed.ports.iter().all(|port| listening.contains(port))
@@ -86,14 +87,14 @@ fn forwarding() -> Result<(), String> {
         && outcome.delivered > 0
         && outcome.delivered <= outcome.wanted
         && !loaded.cpu.is_zero()
-        && values[0] > 0.0
-        && values[0] <= values[1]
-        && values[1] <= values[2];
+        && figures["p50 ms"] > 0.0
+        && figures["p50 ms"] <= figures["p99 ms"]
+        && figures["p99 ms"] <= figures["p99.9 ms"];
     if !measured {
-        return Err(format!("paced: nothing measured: memory {memory:?}, {values:?}"));
+        return Err(format!("paced: nothing measured: memory {memory:?}, {figures:?}"));
     }
     println!("paced: measured");
-    for fault in [Fault::Flip, Fault::Drop, Fault::Double] {
+    for fault in Fault::ALL {
         let (bed, _) = ports::wait(Peer::Faulty(fault), PORTS, None)?;
         match ports::load(&bed, LOAD) {
             Ok(_) => return Err(format!("paced: a {fault:?} fault went unnoticed")),
