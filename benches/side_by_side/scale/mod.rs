@@ -1,4 +1,18 @@
 //! The cases with many ports: start and memory, paced traffic, reload, and how the cost grows.
+//!
+//! - `ports-N`: from before exec until `/proc/net/tcp` shows all ports listening (looked at every ms, so that
+//!   nothing connects); memory from `smaps_rollup`; processor time of 2 s of nothing; then a client a port
+//!   and a byte each way, and memory again.
+//! - `paced-N`, the second table of the same case: every device sends 16-byte pieces at 11,520 bytes a second
+//!   and answers the 5 requests a second of its client. A piece says when it was written, or, while the tty's
+//!   queue is full, when it was due; every one is checked. One thread plays the devices and one the clients;
+//!   they share the machine with the peer, and a note says when they were late themselves.
+//! - `reload-1000`: from kill(2) until the changed port takes a connection (tried every 0.2 ms) and the old
+//!   one is out of `/proc/net/tcp`, with 20 clients of other ports making round trips of one byte.
+//! - `growth`: 10 to 5,000 ports, as far as the machine allows, at 1,200 bytes a second each, and 1 to 100
+//!   clients of one port, with the straight lines through the figures.
+//!
+//! The soft limit of open files is raised to the hard one for the benchmark and its peers.
 
 mod bed;
 pub(crate) mod forwarder;
