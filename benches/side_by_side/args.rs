@@ -12,6 +12,7 @@ use crate::measured::{Effort, FOR_P99, FOR_P999};
 use crate::peer::Peer;
 use crate::pin::Pin;
 use crate::rounds::Plan;
+use crate::scale;
 
 /// Rounds of a full run and of a quick one.
 const ROUNDS: usize = 7;
@@ -66,7 +67,10 @@ pub(crate) struct Args {
     floor_port: Option<u16>,
     #[arg(long, hide = true, requires = "floor_port")]
     floor_device: Option<PathBuf>,
-    #[arg(long, hide = true, requires = "floor_port")]
+    /// Lines of port and device: the forwarder of many ports
+    #[arg(long, hide = true)]
+    floor_list: Option<PathBuf>,
+    #[arg(long, hide = true)]
     floor_fault: Option<Fault>,
     #[arg(long, hide = true, requires = "floor_port", default_value_t = 1)]
     floor_clients: usize,
@@ -86,9 +90,37 @@ impl Args {
         })
     }
 
-    /// What to run. An unknown case or peer is an error that names the known ones.
+    /// The same for the forwarder of many ports: its list.
+    pub(crate) fn forwarders(&self) -> Option<(PathBuf, Option<Fault>)> {
+        Some((self.floor_list.clone()?, self.floor_fault))
+    }
+
+    /// What to run with many ports; the other cases are [`Args::plan`]'s.
+    pub(crate) fn scale(&self) -> scale::Plan {
+        let wanted = |case: &scale::Case| match self.cases.as_slice() {
+            [] => case.usual(),
+            names => names.iter().any(|name| *name == case.name()),
+        };
+        let chosen = |peer: &Peer| self.peers.is_empty() || self.peers.iter().any(|name| name == peer.name());
+        scale::Plan {
+            rounds: self.rounds.map_or(if self.quick { QUICK_ROUNDS } else { ROUNDS }, usize::from),
+            time: Duration::from_secs(if self.quick { 2 } else { 5 }),
+            cases: scale::Case::ALL.into_iter().filter(wanted).collect(),
+            peers: scale::PEERS.into_iter().filter(chosen).collect(),
+        }
+    }
+
+    /// What to run with one port. An unknown case or peer is an error that names the known ones.
     pub(crate) fn plan(&self) -> Result<Plan, String> {
-        let cases = select("case", &Case::ALL, Case::name, &self.cases)?;
+        let scale = |name: &&String| scale::Case::ALL.iter().any(|case| case.name() == name.as_str());
+        let single: Vec<String> = self.cases.iter().filter(|name| !scale(name)).cloned().collect();
+        let mut cases = select("case", &Case::ALL, Case::name, &single).map_err(|error| {
+            let many: Vec<_> = scale::Case::ALL.into_iter().map(scale::Case::name).collect();
+            format!("{error}, {}", many.join(", "))
+        })?;
+        if single.is_empty() && !self.cases.is_empty() {
+            cases.clear();
+        }
         let peers = select("peer", &Peer::ALL, Peer::name, &self.peers)?;
         let effort = if self.quick { QUICK } else { FULL };
         let default = if self.quick { QUICK_ROUNDS } else { ROUNDS };

@@ -23,6 +23,7 @@ mod pump;
 mod report;
 mod rounds;
 mod roundtrip;
+mod scale;
 mod selfcheck;
 mod svg;
 mod table;
@@ -39,10 +40,12 @@ fn main() -> ExitCode {
     let args = args::Args::parse();
     let outcome = if let Some(forwarder) = args.forwarder() {
         floor::run(&forwarder).map_err(|error| format!("floor: {error}"))
+    } else if let Some((list, fault)) = args.forwarders() {
+        scale::forwarder::run(&list, fault).map_err(|error| format!("floor: {error}"))
     } else if args.bench {
         measure(&args)
     } else {
-        selfcheck::run()
+        selfcheck::run().and_then(|()| scale::selfcheck::run())
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -60,7 +63,8 @@ fn measure(args: &args::Args) -> Result<(), String> {
         pin::pin(how)?;
     }
     let results = rounds::run(&plan);
-    let tables = columns::tables(&plan, &results);
+    let mut tables = columns::tables(&plan, &results);
+    tables.extend(args.scale().run());
     let figures = page::figures(plan.rounds, args.pin, &tables);
     print!("{figures}");
     if let Some(path) = &args.json {
