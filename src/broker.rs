@@ -5,6 +5,7 @@ use crate::config::error::{Diagnostic, Severity};
 use crate::config::load::{self, Inputs};
 use crate::config::render::headline;
 use crate::config::{self, Config};
+use crate::descriptors;
 use crate::http::{self, HttpState};
 use crate::metrics::{Metrics, ReloadOutcome};
 use crate::port::{Claims, Environment};
@@ -186,6 +187,7 @@ impl Broker {
     async fn apply(&mut self, reading: Reading) {
         log_diagnostics(&reading.diagnostics);
         let (errors, warnings) = reading.counts();
+        descriptors::check(&reading.config.connections);
         self.supervisor.apply(&reading.config.connections).await;
         self.serve_health(reading.config.metrics).await;
         self.env.metrics.config_read(ReloadOutcome::Applied, errors, warnings);

@@ -16,6 +16,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod demo;
+pub mod descriptors;
 pub mod http;
 pub mod log;
 pub mod metrics;

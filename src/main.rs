@@ -5,13 +5,14 @@ use serbroker::cli::{self, Command, RunOptions};
 use serbroker::config::load::Inputs;
 use serbroker::config::render::render;
 use serbroker::demo::Demo;
+use serbroker::descriptors;
 use serbroker::log::{self, Target};
 use serbroker::process::{self, PidFile};
 use std::io::{Write, stderr, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tokio::runtime::{Builder, Runtime};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 fn main() -> ExitCode {
     let done = match cli::parse(std::env::args_os()) {
@@ -54,6 +55,9 @@ fn run(options: &RunOptions) -> Result<(), String> {
     }
     let _pid_file = options.pid_file.as_deref().and_then(pid_file);
     info!("serbroker {} starts", env!("CARGO_PKG_VERSION"));
+    if let Some(limit) = descriptors::raise_limit() {
+        debug!("up to {limit} files may be open");
+    }
     let broker = Broker::new(sources, options.signature.as_deref())?;
     finish(runtime(options.threads)?, broker.run(reading))
 }
