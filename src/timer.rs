@@ -72,6 +72,9 @@ impl PreciseTimer {
             let mut guard = ready!(self.fd.poll_read_ready(cx))?;
             match guard.try_io(|fd| fd.get_ref().timer().wait().map_err(io::Error::from)) {
                 Ok(result) => {
+                    // the read took every expiry: without this the next wait would begin with a
+                    // read that finds nothing
+                    guard.clear_ready();
                     self.armed = false;
                     return Poll::Ready(result);
                 }

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use clap::Parser;
 
-use crate::case::{Case, Effort};
-use crate::floor::{Fault, Forwarder};
+use crate::case::Case;
+use crate::exchange::Effort;
+use crate::floor::FloorArgs;
 use crate::peer::Peer;
 use crate::rounds::Plan;
+use crate::select::select;
 
 /// Rounds of a full run and of a quick one.
 const ROUNDS: usize = 7;
@@ -36,24 +38,11 @@ pub(crate) struct Args {
     /// Passed by `cargo bench`; without it the program checks itself
     #[arg(long, hide = true)]
     pub(crate) bench: bool,
-    #[arg(long, hide = true, requires = "floor_device")]
-    floor_port: Option<u16>,
-    #[arg(long, hide = true, requires = "floor_port")]
-    floor_device: Option<PathBuf>,
-    #[arg(long, hide = true, requires = "floor_port")]
-    floor_fault: Option<Fault>,
+    #[command(flatten)]
+    pub(crate) floor: FloorArgs,
 }
 
 impl Args {
-    /// The forwarder to be, when the benchmark started this process as its `floor` peer.
-    pub(crate) fn forwarder(&self) -> Option<Forwarder> {
-        Some(Forwarder {
-            port: self.floor_port?,
-            device: self.floor_device.clone()?,
-            fault: self.floor_fault,
-        })
-    }
-
     /// What to run. An unknown case or peer is an error that names the known ones.
     pub(crate) fn plan(&self) -> Result<Plan, String> {
         let cases = select("case", &Case::ALL, Case::name, &self.cases)?;
@@ -66,20 +55,4 @@ impl Args {
         let default = if self.quick { QUICK_ROUNDS } else { ROUNDS };
         Ok(Plan { rounds: self.rounds.map_or(default, usize::from), effort, cases, peers })
     }
-}
-
-fn select<T: Copy>(
-    kind: &str,
-    all: &[T],
-    name: fn(T) -> &'static str,
-    wanted: &[String],
-) -> Result<Vec<T>, String> {
-    for word in wanted {
-        if !all.iter().any(|&item| name(item) == word) {
-            let known: Vec<_> = all.iter().map(|&item| name(item)).collect();
-            return Err(format!("unknown {kind} '{word}'; known: {}", known.join(", ")));
-        }
-    }
-    let chosen = |item: &T| wanted.is_empty() || wanted.iter().any(|word| word == name(*item));
-    Ok(all.iter().copied().filter(chosen).collect())
 }

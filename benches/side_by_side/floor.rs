@@ -33,6 +33,29 @@ pub(crate) enum Fault {
     Double,
 }
 
+/// Command line of the forwarder, hidden in that of the benchmark that starts itself as one.
+#[derive(clap::Args)]
+#[allow(clippy::struct_field_names, reason = "the names are those of the options")]
+pub(crate) struct FloorArgs {
+    #[arg(long, hide = true, requires = "floor_device")]
+    floor_port: Option<u16>,
+    #[arg(long, hide = true, requires = "floor_port")]
+    floor_device: Option<PathBuf>,
+    #[arg(long, hide = true, requires = "floor_port")]
+    floor_fault: Option<Fault>,
+}
+
+impl FloorArgs {
+    /// The forwarder to be, when the benchmark started this process as its `floor` peer.
+    pub(crate) fn forwarder(&self) -> Option<Forwarder> {
+        Some(Forwarder {
+            port: self.floor_port?,
+            device: self.floor_device.clone()?,
+            fault: self.floor_fault,
+        })
+    }
+}
+
 /// What to forward.
 pub(crate) struct Forwarder {
     pub(crate) port: u16,

@@ -6,6 +6,7 @@
 mod args;
 mod case;
 mod ends;
+mod exchange;
 mod floor;
 mod pattern;
 mod peer;
@@ -14,6 +15,7 @@ mod pump;
 mod report;
 mod rounds;
 mod roundtrip;
+mod select;
 mod selfcheck;
 mod table;
 mod telnet;
@@ -24,7 +26,7 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let args = args::Args::parse();
-    let outcome = if let Some(forwarder) = args.forwarder() {
+    let outcome = if let Some(forwarder) = args.floor.forwarder() {
         floor::run(&forwarder).map_err(|error| format!("floor: {error}"))
     } else if args.bench {
         measure(&args)

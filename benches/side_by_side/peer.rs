@@ -67,21 +67,15 @@ impl Peer {
             Self::Socat => "socat",
             Self::Floor | Self::Faulty(_) => return self.forwarder(port, device),
         };
-        let mut command = Command::new(program);
         let device = device.display();
+        let mut command = Command::new(program);
         if self == Self::Socat {
             let listen = format!("TCP-LISTEN:{port},bind=127.0.0.1,reuseaddr,nodelay");
             command.arg(listen).arg(format!("OPEN:{device},noctty,raw,echo=0"));
         } else {
             let stack = if telnet { "telnet,tcp" } else { "tcp" };
-            let text = format!(
-                "%YAML 1.1\n---\nconnection: &p1\n  accepter: {stack},127.0.0.1,{port}\n  \
-                 connector: serialdev,{device},115200n81,local\n{}",
-                self.options()
-            );
-            let file = dir.join("peer.yaml");
-            fs::write(&file, text)?;
-            command.arg("-n").arg("-c").arg(file);
+            let accepter = format!("{stack},127.0.0.1,{port}");
+            return configured(program, &accepter, self.options(), &device.to_string(), dir);
         }
         Ok(command)
     }
@@ -120,4 +114,27 @@ impl Peer {
         let number = line.strip_prefix(word)?.split_whitespace().next()?;
         Some(format!("{program} {number}"))
     }
+}
+
+/// The command that runs serbroker or ser2net with one connection, from a file in `dir`.
+pub(crate) fn configured(
+    program: &str,
+    accepter: &str,
+    options: &str,
+    device: &str,
+    dir: &Path,
+) -> io::Result<Command> {
+    let file = dir.join("peer.yaml");
+    fs::write(&file, connection(accepter, options, device))?;
+    let mut command = Command::new(program);
+    command.arg("-n").arg("-c").arg(file);
+    Ok(command)
+}
+
+/// A configuration of one connection; `options` is its YAML, indented, or nothing.
+pub(crate) fn connection(accepter: &str, options: &str, device: &str) -> String {
+    format!(
+        "%YAML 1.1\n---\nconnection: &p1\n  accepter: {accepter}\n  \
+         connector: serialdev,{device},115200n81,local\n{options}"
+    )
 }

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,10 +13,10 @@ use tempfile::TempDir;
 
 use crate::peer::Peer;
 
-/// Time a peer has to listen.
-const START: Duration = Duration::from_secs(5);
+/// Time a peer has to listen; one that is watched by another program takes longer.
+const START: Duration = Duration::from_secs(20);
 /// Time a peer has to end after SIGTERM.
-const END: Duration = Duration::from_secs(2);
+const END: Duration = Duration::from_secs(5);
 /// Interval at which a condition of another process is looked at.
 const RETRY: Duration = Duration::from_millis(2);
 
@@ -30,11 +30,16 @@ pub(crate) struct Running {
 impl Running {
     /// Starts `peer` for `device`. The error says why it cannot be had.
     pub(crate) fn start(peer: Peer, device: &Path, telnet: bool) -> Result<Self, String> {
+        Self::launch(|port, dir| peer.command(port, device, telnet, dir))
+    }
+
+    /// Starts what `command` makes of a free port to listen on and a directory for its files.
+    pub(crate) fn launch(command: impl FnOnce(u16, &Path) -> io::Result<Command>) -> Result<Self, String> {
         let failed = |error: io::Error| format!("not started: {error}");
         let dir = tempfile::tempdir().map_err(failed)?;
         let port = free_port().map_err(failed)?;
         let log = File::create(dir.path().join("log")).map_err(failed)?;
-        let spawned = peer.command(port, device, telnet, dir.path()).and_then(|mut command| {
+        let spawned = command(port, dir.path()).and_then(|mut command| {
             command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()
         });
         match spawned {
@@ -131,6 +136,7 @@ fn ticks(process: &str) -> Option<Duration> {
     Some(Duration::from_millis(total * 10))
 }
 
-fn free_port() -> io::Result<u16> {
+/// A port of the loopback that nobody listened on a moment ago.
+pub(crate) fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }

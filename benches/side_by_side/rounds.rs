@@ -1,6 +1,7 @@
 //! The interleaved rounds and what came of them.
 
-use crate::case::{Case, Effort, Sample};
+use crate::case::{Case, Sample};
+use crate::exchange::Effort;
 use crate::peer::Peer;
 
 /// What to run.

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 
-use crate::case::Effort;
-use crate::ends::{Client, Device, wait};
+use crate::ends::{Device, End, wait};
+use crate::exchange::Effort;
 use crate::pattern::Pattern;
 use crate::pump::{receive_exact, send_all};
 
@@ -20,7 +20,7 @@ const IDLE: i64 = 20;
 /// the whole request, with bytes of its own, so that neither an echo of the tty nor a mixed-up
 /// direction can pass. Gives the time of each round trip, in order.
 pub(crate) fn run(
-    client: &mut Client,
+    client: &mut dyn End,
     device: &mut Device,
     size: usize,
     effort: Effort,
@@ -39,7 +39,7 @@ pub(crate) fn run(
 }
 
 fn ask(
-    client: &mut Client,
+    client: &mut dyn End,
     size: usize,
     effort: Effort,
     [requests, answers]: [&Pattern; 2],

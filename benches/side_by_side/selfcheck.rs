@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use crate::case::{Case, Effort, Figures};
+use crate::case::{Case, Figures};
+use crate::exchange::Effort;
 use crate::floor::Fault;
 use crate::peer::Peer;
 use crate::telnet::Decoder;
