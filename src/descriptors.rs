@@ -1,6 +1,6 @@
 //! File descriptors: how many a configuration needs and how many the process may have.
 
-use crate::config::Connection;
+use crate::config::{CharDelay, Connection};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tracing::{debug, warn};
 
@@ -27,7 +27,7 @@ pub fn raise_limit() -> Option<u64> {
 /// About how many descriptors these connections need with one client each: listener, device, client,
 /// and the timer that `chardelay` uses. An accepter or device that is never used needs less.
 pub fn needed(connections: &[Connection]) -> u64 {
-    let of_one = |c: &Connection| 3 + u64::from(c.options.chardelay);
+    let of_one = |c: &Connection| 3 + u64::from(c.options.chardelay != CharDelay::Off);
     BASE + connections.iter().filter(|c| c.enabled).map(of_one).sum::<u64>()
 }
 

@@ -6,13 +6,13 @@ use std::time::Duration;
 use clap::Parser;
 
 use crate::case::Case;
-use crate::fault::Fault;
-use crate::floor::{Forwarder, Manner};
+use crate::floor::FloorArgs;
 use crate::measured::{Effort, FOR_P99, FOR_P999};
 use crate::peer::Peer;
 use crate::pin::Pin;
 use crate::rounds::Plan;
 use crate::scale;
+use crate::select::select;
 
 /// Rounds of a full run and of a quick one.
 const ROUNDS: usize = 7;
@@ -63,38 +63,11 @@ pub(crate) struct Args {
     /// Passed by `cargo bench`; without it the program checks itself
     #[arg(long, hide = true)]
     pub(crate) bench: bool,
-    #[arg(long, hide = true, requires = "floor_device")]
-    floor_port: Option<u16>,
-    #[arg(long, hide = true, requires = "floor_port")]
-    floor_device: Option<PathBuf>,
-    /// Lines of port and device: the forwarder of many ports
-    #[arg(long, hide = true)]
-    floor_list: Option<PathBuf>,
-    #[arg(long, hide = true)]
-    floor_fault: Option<Fault>,
-    #[arg(long, hide = true, requires = "floor_port", default_value_t = 1)]
-    floor_clients: usize,
-    #[arg(long, hide = true, requires = "floor_port", default_value = "plain")]
-    floor_manner: Manner,
+    #[command(flatten)]
+    pub(crate) floor: FloorArgs,
 }
 
 impl Args {
-    /// The forwarder to be, when the benchmark started this process as its `floor` peer.
-    pub(crate) fn forwarder(&self) -> Option<Forwarder> {
-        Some(Forwarder {
-            port: self.floor_port?,
-            device: self.floor_device.clone()?,
-            clients: self.floor_clients,
-            manner: self.floor_manner,
-            fault: self.floor_fault,
-        })
-    }
-
-    /// The same for the forwarder of many ports: its list.
-    pub(crate) fn forwarders(&self) -> Option<(PathBuf, Option<Fault>)> {
-        Some((self.floor_list.clone()?, self.floor_fault))
-    }
-
     /// What to run with many ports; the other cases are [`Args::plan`]'s.
     pub(crate) fn scale(&self) -> scale::Plan {
         let wanted = |case: &scale::Case| match self.cases.as_slice() {
@@ -126,20 +99,4 @@ impl Args {
         let default = if self.quick { QUICK_ROUNDS } else { ROUNDS };
         Ok(Plan { rounds: self.rounds.map_or(default, usize::from), effort, cases, peers })
     }
-}
-
-fn select<T: Copy>(
-    kind: &str,
-    all: &[T],
-    name: fn(T) -> &'static str,
-    wanted: &[String],
-) -> Result<Vec<T>, String> {
-    for word in wanted {
-        if !all.iter().any(|&item| name(item) == word) {
-            let known: Vec<_> = all.iter().map(|&item| name(item)).collect();
-            return Err(format!("unknown {kind} '{word}'; known: {}", known.join(", ")));
-        }
-    }
-    let chosen = |item: &T| wanted.is_empty() || wanted.iter().any(|word| word == name(*item));
-    Ok(all.iter().copied().filter(chosen).collect())
 }

@@ -9,6 +9,7 @@ mod churn;
 mod client;
 mod columns;
 mod ends;
+mod exchange;
 mod fanout;
 mod fault;
 mod floor;
@@ -24,6 +25,7 @@ mod report;
 mod rounds;
 mod roundtrip;
 mod scale;
+mod select;
 mod selfcheck;
 mod svg;
 mod table;
@@ -38,9 +40,9 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let args = args::Args::parse();
-    let outcome = if let Some(forwarder) = args.forwarder() {
+    let outcome = if let Some(forwarder) = args.floor.forwarder() {
         floor::run(&forwarder).map_err(|error| format!("floor: {error}"))
-    } else if let Some((list, fault)) = args.forwarders() {
+    } else if let Some((list, fault)) = args.floor.forwarders() {
         scale::forwarder::run(&list, fault).map_err(|error| format!("floor: {error}"))
     } else if args.bench {
         measure(&args)

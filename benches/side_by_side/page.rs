@@ -72,10 +72,16 @@ const PLOTS: [Bars; 4] = [
 
 /// A figure over the number of ports: file, title and figure.
 const OVER_PORTS: [(&str, &str, &str); 2] = [
-    ("memory-idle.svg", "Resident memory in MiB, idle, by number of ports", "idle_rss_mib"),
-    ("memory-connected.svg", "Resident memory in MiB, a client on every port", "connected_rss_mib"),
+    ("memory-idle.svg", "Resident memory in MiB, idle, by number of ports", "idle RSS MiB"),
+    ("memory-connected.svg", "Resident memory in MiB, a client on every port", "connected RSS MiB"),
 ];
-const PORTS: [(&str, f64); 3] = [("ports-10", 10.0), ("ports-100", 100.0), ("ports-1000", 1000.0)];
+const PORTS: [(&str, f64); 5] = [
+    ("ports-10", 10.0),
+    ("ports-100", 100.0),
+    ("ports-200", 200.0),
+    ("ports-1000", 1000.0),
+    ("ports-5000", 5000.0),
+];
 
 /// The Markdown of a run: its setting, the targets and the tables.
 pub(crate) fn figures(rounds: usize, pin: Option<Pin>, tables: &[Table]) -> String {

@@ -44,12 +44,13 @@ impl Running {
             tls::certify(dir.path())?;
         }
         let command = peer.command(port, device, setup, dir.path());
-        Self::launch(peer, port, dir, command)
+        Self::launch(peer.installation(), port, dir, command)
     }
 
-    /// Starts `peer` by a command whose files are in `dir`. `port` is the one [`Running::connect`] is for.
+    /// Starts a peer by a command whose files are in `dir`. `port` is the one [`Running::connect`] is
+    /// for; `installation` ends the error that says that it is not installed.
     pub(crate) fn launch(
-        peer: Peer,
+        installation: &str,
         port: u16,
         dir: TempDir,
         command: io::Result<Command>,
@@ -62,7 +63,7 @@ impl Running {
         match spawned {
             Ok(child) => Ok(Self { child, port, dir }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Err(format!("not installed{}", peer.installation()))
+                Err(format!("not installed{installation}"))
             }
             Err(error) => Err(failed(error)),
         }
@@ -196,6 +197,7 @@ fn ticks(process: &str, first: usize) -> Option<Duration> {
     Some(Duration::from_millis(total * 10))
 }
 
-fn free_port() -> io::Result<u16> {
+/// A port of the loopback that nobody listened on a moment ago.
+pub(crate) fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }

@@ -3,11 +3,9 @@
 //! Nothing here knows what was measured. A case hands over a [`Table`]; the page, the JSON file, the
 //! plots and the targets take their figures from it by the names of table, peer and figure.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// The figures of one peer in one round, by name. A name ends in its unit: `p50 ms`, `CPU s/GiB`.
-pub(crate) type Round = BTreeMap<&'static str, f64>;
+pub(crate) use crate::measured::Round;
 
 /// What was measured of all peers in one case.
 pub(crate) struct Table {

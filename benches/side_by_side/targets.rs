@@ -80,23 +80,23 @@ fn targets() -> Vec<Target> {
         add(case, TUNED, "p50 ms", SOCAT, AtMost(1.2));
         add(case, TUNED, TRIP_COST, SOCAT, AtMost(1.2));
     }
-    add("ports-1000", AS_IS, "start_up_ms", SER2NET, AtMost(0.6));
-    add("ports-1000", AS_IS, "idle_cpu_ms", Plain, AtMost(0.0));
-    add("ports-1000", AS_IS, "idle_rss_mib", SER2NET, AtMost(0.9));
-    add("ports-1000", AS_IS, "connected_rss_mib", SER2NET, AtMost(1.0));
-    add("ports-1000", AS_IS, "rss_a_connected_port_kib", Plain, AtMost(8.0));
-    add("ports-10", AS_IS, "idle_rss_mib", SER2NET, AtMost(1.5));
-    add("ports-1000-paced", TUNED, "one_way_p99_ms", FLOOR_LOW, AtMost(5.0));
-    add("ports-1000-paced", TUNED, "cpu_percent", FLOOR_LOW, AtMost(1.4));
+    add("ports-1000", AS_IS, "start ms", SER2NET, AtMost(0.6));
+    add("ports-1000", AS_IS, "idle CPU ms/s", Plain, AtMost(0.0));
+    add("ports-1000", AS_IS, "idle RSS MiB", SER2NET, AtMost(0.9));
+    add("ports-1000", AS_IS, "connected RSS MiB", SER2NET, AtMost(1.0));
+    add("ports-1000", AS_IS, "KiB/connected port", Plain, AtMost(8.0));
+    add("ports-10", AS_IS, "idle RSS MiB", SER2NET, AtMost(1.5));
+    add("paced-1000", TUNED, "p99 ms", FLOOR_LOW, AtMost(5.0));
+    add("paced-1000", TUNED, "CPU s", FLOOR_LOW, AtMost(1.4));
     add("churn", TUNED, "connections/s", FLOOR_HIGH, AtLeast(0.5));
     add("churn", AS_IS, "connections/s", SER2NET, AtLeast(20.0));
     add("fan-out-16", TUNED, RATE, FLOOR_HIGH, AtLeast(0.5));
     let whole = Times(Reference::Same, Some("fan-out-16"));
     add("fan-out-stalled", TUNED, "MB/s a client", whole, AtLeast(0.9));
     add("fan-out-stalled", TUNED, "bytes lost", Plain, AtMost(0.0));
-    add("reload-1000", AS_IS, "new_port_ms", Plain, AtMost(50.0));
-    add("reload-1000", AS_IS, "worst_during_ms", Plain, AtMost(5.0));
-    add("reload-1000", AS_IS, "connections_kept", Plain, AtLeast(20.0));
+    add("reload-1000", AS_IS, "effective ms", Plain, AtMost(50.0));
+    add("reload-1000", AS_IS, "worst ms", Plain, AtMost(5.0));
+    add("reload-1000", AS_IS, "connections lost", Plain, AtMost(0.0));
     all
 }
 

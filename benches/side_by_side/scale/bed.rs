@@ -86,7 +86,7 @@ impl Bed {
         write_list(peer, &options, &ports, &ttys, dir.path()).map_err(|error| format!("list: {error}"))?;
         let command = command(peer, dir.path());
         let begun = Instant::now();
-        let mut running = Running::launch(peer, ports[0], dir, command)?;
+        let mut running = Running::launch(peer.installation(), ports[0], dir, command)?;
         wait_for(&mut running, &ports)?;
         let start_up = begun.elapsed();
         Ok(Self { clients: Vec::new(), running, ttys, ports, peer, options, start_up })

@@ -156,9 +156,9 @@ fn line(
     let row = |peer: &Peer| {
         let line = fit(&points(peer.name())).ok_or("fewer than two points".to_string());
         let rounds = line.map(|values| vec![FIGURES.into_iter().zip(values).collect()]);
-        Row { peer: peer.name(), rounds, note: String::new() }
+        Row { peer: peer.name().to_string(), rounds, note: String::new() }
     };
-    Table { name, title, columns, rows: peers.iter().map(row).collect() }
+    Table { name: name.to_string(), title, columns, rows: peers.iter().map(row).collect() }
 }
 
 /// Slope, value at 0, and the largest deviation of a point, absolute and in per cent of the point's value.

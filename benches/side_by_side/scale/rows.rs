@@ -5,8 +5,9 @@ use crate::table::{Column, Round, Row, Table};
 
 /// An empty table with a row for each of `peers`, in their order.
 pub(crate) fn table(name: &'static str, title: String, columns: Vec<Column>, peers: &[Peer]) -> Table {
-    let row = |peer: &Peer| Row { peer: peer.name(), rounds: Ok(Vec::new()), note: String::new() };
-    Table { name, title, columns, rows: peers.iter().map(row).collect() }
+    let row =
+        |peer: &Peer| Row { peer: peer.name().to_string(), rounds: Ok(Vec::new()), note: String::new() };
+    Table { name: name.to_string(), title, columns, rows: peers.iter().map(row).collect() }
 }
 
 /// Whether `peer` has failed, or is not in the table.
