@@ -6,11 +6,13 @@ use std::time::Duration;
 use clap::Parser;
 
 use crate::case::Case;
-use crate::fault::Fault;
-use crate::floor::{Forwarder, Manner};
+use crate::floor::FloorArgs;
 use crate::measured::{Effort, FOR_P99, FOR_P999};
 use crate::peer::Peer;
+use crate::pin::Pin;
 use crate::rounds::Plan;
+use crate::scale;
+use crate::select::select;
 
 /// Rounds of a full run and of a quick one.
 const ROUNDS: usize = 7;
@@ -55,58 +57,46 @@ pub(crate) struct Args {
     /// Also renew the figures in performance.md and the plots in plots/ of this directory
     #[arg(long, value_name = "DIR")]
     pub(crate) write: Option<PathBuf>,
-    /// Let peers and benchmark run on any processor
-    #[arg(long)]
-    pub(crate) no_pin: bool,
+    /// Keep peer and benchmark on processors apart, or all on one
+    #[arg(long, value_name = "HOW")]
+    pub(crate) pin: Option<Pin>,
     /// Passed by `cargo bench`; without it the program checks itself
     #[arg(long, hide = true)]
     pub(crate) bench: bool,
-    #[arg(long, hide = true, requires = "floor_device")]
-    floor_port: Option<u16>,
-    #[arg(long, hide = true, requires = "floor_port")]
-    floor_device: Option<PathBuf>,
-    #[arg(long, hide = true, requires = "floor_port")]
-    floor_fault: Option<Fault>,
-    #[arg(long, hide = true, requires = "floor_port", default_value_t = 1)]
-    floor_clients: usize,
-    #[arg(long, hide = true, requires = "floor_port", default_value = "plain")]
-    floor_manner: Manner,
+    #[command(flatten)]
+    pub(crate) floor: FloorArgs,
 }
 
 impl Args {
-    /// The forwarder to be, when the benchmark started this process as its `floor` peer.
-    pub(crate) fn forwarder(&self) -> Option<Forwarder> {
-        Some(Forwarder {
-            port: self.floor_port?,
-            device: self.floor_device.clone()?,
-            clients: self.floor_clients,
-            manner: self.floor_manner,
-            fault: self.floor_fault,
-        })
+    /// What to run with many ports; the other cases are [`Args::plan`]'s.
+    pub(crate) fn scale(&self) -> scale::Plan {
+        let wanted = |case: &scale::Case| match self.cases.as_slice() {
+            [] => case.usual(),
+            names => names.iter().any(|name| *name == case.name()),
+        };
+        let chosen = |peer: &Peer| self.peers.is_empty() || self.peers.iter().any(|name| name == peer.name());
+        scale::Plan {
+            rounds: self.rounds.map_or(if self.quick { QUICK_ROUNDS } else { ROUNDS }, usize::from),
+            time: Duration::from_secs(if self.quick { 2 } else { 5 }),
+            cases: scale::Case::ALL.into_iter().filter(wanted).collect(),
+            peers: scale::PEERS.into_iter().filter(chosen).collect(),
+        }
     }
 
-    /// What to run. An unknown case or peer is an error that names the known ones.
+    /// What to run with one port. An unknown case or peer is an error that names the known ones.
     pub(crate) fn plan(&self) -> Result<Plan, String> {
-        let cases = select("case", &Case::ALL, Case::name, &self.cases)?;
+        let scale = |name: &&String| scale::Case::ALL.iter().any(|case| case.name() == name.as_str());
+        let single: Vec<String> = self.cases.iter().filter(|name| !scale(name)).cloned().collect();
+        let mut cases = select("case", &Case::ALL, Case::name, &single).map_err(|error| {
+            let many: Vec<_> = scale::Case::ALL.into_iter().map(scale::Case::name).collect();
+            format!("{error}, {}", many.join(", "))
+        })?;
+        if single.is_empty() && !self.cases.is_empty() {
+            cases.clear();
+        }
         let peers = select("peer", &Peer::ALL, Peer::name, &self.peers)?;
         let effort = if self.quick { QUICK } else { FULL };
         let default = if self.quick { QUICK_ROUNDS } else { ROUNDS };
         Ok(Plan { rounds: self.rounds.map_or(default, usize::from), effort, cases, peers })
     }
-}
-
-fn select<T: Copy>(
-    kind: &str,
-    all: &[T],
-    name: fn(T) -> &'static str,
-    wanted: &[String],
-) -> Result<Vec<T>, String> {
-    for word in wanted {
-        if !all.iter().any(|&item| name(item) == word) {
-            let known: Vec<_> = all.iter().map(|&item| name(item)).collect();
-            return Err(format!("unknown {kind} '{word}'; known: {}", known.join(", ")));
-        }
-    }
-    let chosen = |item: &T| wanted.is_empty() || wanted.iter().any(|word| word == name(*item));
-    Ok(all.iter().copied().filter(chosen).collect())
 }

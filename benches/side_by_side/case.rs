@@ -1,21 +1,17 @@
 //! The cases and one measurement of one of them.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::client::{Client, Wire};
 use crate::ends::Device;
+use crate::exchange::open;
 use crate::fault::Fault;
 use crate::measured::{Effort, Measured, Work, percentiles};
 use crate::pattern::Pattern;
 use crate::peer::{Peer, Setup};
 use crate::process::Running;
-use crate::pump::{receive_exact, send_all};
 use crate::{churn, fanout, roundtrip, transfer};
 
-/// Time for the first bytes of a connection, which wait for the peer to open the device.
-const OPENING: Duration = Duration::from_secs(5);
-/// The opening exchange. No byte of it means anything to telnet.
-const GREETING: [&[u8]; 2] = [b"to the device", b"to the net"];
 /// Clients of the fan-out cases.
 const MANY: usize = 16;
 
@@ -143,7 +139,7 @@ impl Case {
         }
         open(&mut clients, &mut device).map_err(|error| format!("{error}{}", running.last_words()))?;
         let before = running.cpu()?;
-        let mut measured = self.run(&mut running, clients, &mut device, effort)?;
+        let mut measured = self.run(&mut running, &mut clients, &mut device, effort)?;
         let cpu = running.cpu()?.saturating_sub(before);
         measured.cost(cpu, running.resident()?);
         Ok(measured)
@@ -152,7 +148,7 @@ impl Case {
     fn run(
         self,
         running: &mut Running,
-        mut clients: Vec<Client>,
+        clients: &mut Vec<Client>,
         device: &mut Device,
         effort: Effort,
     ) -> Result<Measured, String> {
@@ -169,35 +165,13 @@ impl Case {
                 Ok(Measured { round: percentiles(times), work, note: String::new() })
             }
             Kind::Churn => {
-                drop(clients);
+                for client in clients.drain(..) {
+                    churn::close(client, Instant::now() + effort.patience)?;
+                }
                 churn::run(running, device, effort, [&up, &down])
             }
-            Kind::FanOut => fanout::run(clients, device, effort.time, &down),
-            Kind::FanOutStalled => fanout::stalled(clients, device, effort.time, &down),
+            Kind::FanOut => fanout::run(clients, device, effort.time, &down, false),
+            Kind::FanOutStalled => fanout::run(clients, device, effort.time, &down, true),
         }
     }
-}
-
-/// Sends a few bytes each way, so that what is measured begins with the device open, its input flushed,
-/// every client served and, with telnet, the options settled.
-fn open(clients: &mut [Client], device: &mut Device) -> Result<(), String> {
-    let deadline = Instant::now() + OPENING;
-    let [to_device, to_net] = GREETING;
-    let exact = |mut due: &'static [u8]| {
-        move |bytes: &[u8]| {
-            due = due.strip_prefix(bytes).ok_or("wrong data in the opening exchange")?;
-            Ok(())
-        }
-    };
-    for client in &mut *clients {
-        send_all(client, to_device, deadline)?;
-        receive_exact(device, to_device.len(), deadline, exact(to_device))
-            .map_err(|error| format!("opening, at the device: {error}"))?;
-    }
-    send_all(device, to_net, deadline)?;
-    for client in clients {
-        receive_exact(client, to_net.len(), deadline, exact(to_net))
-            .map_err(|error| format!("opening, at the client: {error}"))?;
-    }
-    Ok(())
 }

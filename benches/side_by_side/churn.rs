@@ -1,6 +1,6 @@
 //! Connections one after the other: connect, one byte through the device and another back, close.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use rustix::event::PollFlags;
 
 use crate::client::{Client, Wire};
-use crate::ends::{Device, End, wait};
+use crate::ends::{Device, End};
 use crate::measured::{Effort, Measured, Work, percentiles};
 use crate::pattern::{Pattern, Stream};
 use crate::process::Running;
-use crate::pump::send_all;
+use crate::pump::{send_all, wait_before};
 use crate::roundtrip::answer;
 
 /// How the refusal of a port begins that has not yet got rid of the client before.
@@ -64,6 +64,24 @@ fn connect(
     Ok((times, refused))
 }
 
+/// Says that nothing more will be sent and waits until the peer has closed too.
+pub(crate) fn close(mut client: Client, deadline: Instant) -> Result<(), String> {
+    client.finish().map_err(|error| format!("close: {error}"))?;
+    loop {
+        wait_before(&client, PollFlags::IN, deadline, "no close")?;
+        match client.receive() {
+            Ok(bytes) => return Err(format!("{} bytes too many", bytes.len())),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) if ended(&error) => return Ok(()),
+            Err(error) => return Err(format!("receive: {error}")),
+        }
+    }
+}
+
+fn ended(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset)
+}
+
 /// One connection, until the peer has closed it too; whether it was served.
 fn once(
     stream: TcpStream,
@@ -76,18 +94,12 @@ fn once(
     let sent = send_all(&mut client, &requests.upcoming()[..1], deadline);
     let (mut received, mut finished) = (Vec::new(), false);
     loop {
-        let left = i64::try_from(deadline.saturating_duration_since(Instant::now()).as_millis());
-        let left = left.unwrap_or(i64::MAX);
-        if wait(&client, PollFlags::IN, left).map_err(|error| format!("poll: {error}"))?.is_empty() {
-            let what = if finished { "no close" } else { "no answer" };
-            return Err(format!("{what} in time"));
-        }
+        let what = if finished { "no close" } else { "no answer" };
+        wait_before(&client, PollFlags::IN, deadline, what)?;
         match client.receive() {
             Ok(bytes) => received.extend_from_slice(bytes),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(error) if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => {
-                break;
-            }
+            Err(error) if ended(&error) => break,
             Err(error) => return Err(format!("receive: {error}")),
         }
         if received.len() == 1 && !finished && received[0] == answers.upcoming()[0] {

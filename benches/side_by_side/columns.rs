@@ -14,7 +14,7 @@ const SOCAT: Reference = Reference::Named("socat");
 /// One table a case.
 pub(crate) fn tables(plan: &Plan, results: &[Series]) -> Vec<Table> {
     let table = |&case: &Case| Table {
-        name: case.name(),
+        name: case.name().into(),
         title: case.title(),
         columns: columns(case),
         rows: results.iter().filter(|series| series.case == case).map(row).collect(),
@@ -31,7 +31,7 @@ fn row(series: &Series) -> Row {
         }
         Err(reason) => (Err(reason.clone()), String::new()),
     };
-    Row { peer: series.peer.name(), rounds, note }
+    Row { peer: series.peer.name().into(), rounds, note }
 }
 
 fn columns(case: Case) -> Vec<Column> {

@@ -54,22 +54,28 @@ pub(crate) struct Device {
 impl Device {
     /// A new raw pty pair; with a fault each direction gets it once.
     pub(crate) fn create(fault: Option<Fault>) -> io::Result<Self> {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
-        grantpt(&master)?;
-        unlockpt(&master)?;
-        let name = ptsname(&master, Vec::new())?.into_bytes();
-        let path = PathBuf::from(std::ffi::OsString::from_vec(name));
-        let slave = open_raw(&path)?;
-        rustix::io::ioctl_fionbio(&master, true)?;
+        let (master, slave, path) = pty()?;
         let spoilers = fault.map(|fault| [Spoiler::new(fault), Spoiler::new(fault)]);
         // one byte more than is read, for the fault that doubles one
-        Ok(Self { master: File::from(master), path, _slave: slave, buffer: vec![0; CHUNK + 1], spoilers })
+        Ok(Self { master, path, _slave: slave, buffer: vec![0; CHUNK + 1], spoilers })
     }
 
     /// Path of the device a peer opens.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// A new raw pty pair, both ends non-blocking: master, slave and the slave's path.
+pub(crate) fn pty() -> io::Result<(File, File, PathBuf)> {
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+    grantpt(&master)?;
+    unlockpt(&master)?;
+    let name = ptsname(&master, Vec::new())?.into_bytes();
+    let path = PathBuf::from(std::ffi::OsString::from_vec(name));
+    let slave = open_raw(&path)?;
+    rustix::io::ioctl_fionbio(&master, true)?;
+    Ok((File::from(master), slave, path))
 }
 
 /// Opens a terminal non-blocking and makes it raw.

@@ -16,59 +16,38 @@ use crate::transfer::both;
 
 /// A client that reads, and how far it has come.
 struct Reader<'a> {
-    client: Client,
+    client: &'a mut Client,
     stream: Stream<'a>,
 }
 
-/// The device sends for `time`, and all clients read. The rate is the sum over the clients.
+/// The device sends for three times `time`, and all clients read; or with `stalled` all but the first. The
+/// rate is the sum of those that read over the last third, when the buffers toward the first one are full.
+/// Then that one is closed, and every byte sent must arrive at the others.
 pub(crate) fn run(
-    clients: Vec<Client>,
+    clients: &mut Vec<Client>,
     device: &mut Device,
     time: Duration,
     pattern: &Pattern,
+    stalled: bool,
 ) -> Result<Measured, String> {
-    let mut readers = readers(clients, pattern);
-    let start = Instant::now();
-    let last = feed(device, pattern, start + time, |shared| {
-        let last = read(&mut readers, shared, None)?;
-        silence(&mut readers)?;
-        Ok(last)
-    })?;
-    let bytes = total(&readers);
-    let round = per_client(bytes, last.saturating_duration_since(start), readers.len());
-    Ok(Measured { round, work: Work::Payload(bytes), note: String::new() })
-}
-
-/// The device sends for three times `time`. The first client does not read. The rate of the others is
-/// that of the last third, when what can be held back for the first one is. Then the first one is
-/// closed, and the others must get every byte that they have not got yet.
-pub(crate) fn stalled(
-    mut clients: Vec<Client>,
-    device: &mut Device,
-    time: Duration,
-    pattern: &Pattern,
-) -> Result<Measured, String> {
-    let silent = clients.remove(0);
-    let mut readers = readers(clients, pattern);
+    let silent = if stalled { Some(clients.remove(0)) } else { None };
+    let mut readers: Vec<_> =
+        clients.iter_mut().map(|client| Reader { client, stream: pattern.stream() }).collect();
     let start = Instant::now();
     let (bytes, took, note) = feed(device, pattern, start + 3 * time, |shared| {
         read(&mut readers, shared, Some(start + 2 * time))?;
         let (before, begun) = (total(&readers), Instant::now());
         read(&mut readers, shared, Some(start + 3 * time))?;
         let (bytes, took) = (total(&readers) - before, begun.elapsed());
-        let note = fate(silent, pattern)?;
+        let note = silent.map(|client| fate(client, pattern)).transpose()?;
         read(&mut readers, shared, None)?;
-        silence(&mut readers)?;
+        readers.iter_mut().try_for_each(|reader| expect_silence(reader.client))?;
         Ok((bytes, took, note))
     })?;
     let mut round = per_client(bytes, took, readers.len());
     // a client that had not got every byte in order would have been an error
     round.insert("bytes lost", 0.0);
-    Ok(Measured { round, work: Work::Payload(total(&readers)), note })
-}
-
-fn readers(clients: Vec<Client>, pattern: &Pattern) -> Vec<Reader<'_>> {
-    clients.into_iter().map(|client| Reader { client, stream: pattern.stream() }).collect()
+    Ok(Measured { round, work: Work::Payload(total(&readers)), note: note.unwrap_or_default() })
 }
 
 fn total(readers: &[Reader<'_>]) -> u64 {
@@ -155,10 +134,6 @@ fn ready(readers: &[Reader<'_>]) -> Result<Vec<usize>, String> {
         Err(error) => return Err(format!("poll: {error}")),
     }
     Ok((0..fds.len()).filter(|&number| !fds[number].revents().is_empty()).collect())
-}
-
-fn silence(readers: &mut [Reader<'_>]) -> Result<(), String> {
-    readers.iter_mut().try_for_each(|reader| expect_silence(&mut reader.client))
 }
 
 /// Reads what waits for the client that did not read, and says what became of it.

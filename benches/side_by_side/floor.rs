@@ -34,6 +34,43 @@ pub(crate) enum Manner {
     Threads,
 }
 
+/// Command line of the forwarder, hidden in that of the benchmark that starts itself as one.
+#[derive(clap::Args)]
+#[allow(clippy::struct_field_names, reason = "the names are those of the options")]
+pub(crate) struct FloorArgs {
+    #[arg(long, hide = true, requires = "floor_device")]
+    floor_port: Option<u16>,
+    #[arg(long, hide = true, requires = "floor_port")]
+    floor_device: Option<PathBuf>,
+    /// Lines of port and device: the forwarder of many ports
+    #[arg(long, hide = true)]
+    floor_list: Option<PathBuf>,
+    #[arg(long, hide = true)]
+    floor_fault: Option<Fault>,
+    #[arg(long, hide = true, requires = "floor_port", default_value_t = 1)]
+    floor_clients: usize,
+    #[arg(long, hide = true, requires = "floor_port", default_value = "plain")]
+    floor_manner: Manner,
+}
+
+impl FloorArgs {
+    /// The forwarder to be, when the benchmark started this process as its `floor` peer.
+    pub(crate) fn forwarder(&self) -> Option<Forwarder> {
+        Some(Forwarder {
+            port: self.floor_port?,
+            device: self.floor_device.clone()?,
+            clients: self.floor_clients,
+            manner: self.floor_manner,
+            fault: self.floor_fault,
+        })
+    }
+
+    /// The same for the forwarder of many ports: its list.
+    pub(crate) fn forwarders(&self) -> Option<(PathBuf, Option<Fault>)> {
+        Some((self.floor_list.clone()?, self.floor_fault))
+    }
+}
+
 /// What to forward.
 pub(crate) struct Forwarder {
     pub(crate) port: u16,

@@ -52,7 +52,9 @@ pub(crate) fn run(forwarder: &Forwarder, listener: &TcpListener) -> io::Result<(
         if fresh {
             shared.read(&mut tty)?;
             spoiled.read(&mut shared.pending())?;
-            clients.iter_mut().for_each(|client| client.sent = 0);
+            for client in &mut clients {
+                client.sent = 0;
+            }
         }
         let mut gone = Vec::new();
         for (number, client) in clients.iter_mut().enumerate() {

@@ -9,6 +9,7 @@ mod churn;
 mod client;
 mod columns;
 mod ends;
+mod exchange;
 mod fanout;
 mod fault;
 mod floor;
@@ -23,6 +24,8 @@ mod pump;
 mod report;
 mod rounds;
 mod roundtrip;
+mod scale;
+mod select;
 mod selfcheck;
 mod svg;
 mod table;
@@ -37,12 +40,14 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let args = args::Args::parse();
-    let outcome = if let Some(forwarder) = args.forwarder() {
+    let outcome = if let Some(forwarder) = args.floor.forwarder() {
         floor::run(&forwarder).map_err(|error| format!("floor: {error}"))
+    } else if let Some((list, fault)) = args.floor.forwarders() {
+        scale::forwarder::run(&list, fault).map_err(|error| format!("floor: {error}"))
     } else if args.bench {
         measure(&args)
     } else {
-        selfcheck::run()
+        selfcheck::run().and_then(|()| scale::selfcheck::run())
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -56,10 +61,13 @@ fn main() -> ExitCode {
 /// Runs the selected rounds and writes the tables and, if asked for, the JSON file.
 fn measure(args: &args::Args) -> Result<(), String> {
     let plan = args.plan()?;
-    let pinned = !args.no_pin && pin::pin().map_err(|error| format!("processor affinity: {error}"))?;
+    if let Some(how) = args.pin {
+        pin::pin(how)?;
+    }
     let results = rounds::run(&plan);
-    let tables = columns::tables(&plan, &results);
-    let figures = page::figures(plan.rounds, pinned, &tables);
+    let mut tables = columns::tables(&plan, &results);
+    tables.extend(args.scale().run());
+    let figures = page::figures(plan.rounds, args.pin, &tables);
     print!("{figures}");
     if let Some(path) = &args.json {
         let text = report::json(&tables);

@@ -1,8 +1,10 @@
 //! What one measurement gives.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::table::Round;
+/// The figures of one peer in one round, by name. A name ends in its unit: `p50 ms`, `CPU s/GiB`.
+pub(crate) type Round = BTreeMap<&'static str, f64>;
 
 /// Round trips (or connections) the 99th percentile needs, and the 99.9th.
 pub(crate) const FOR_P99: usize = 100;

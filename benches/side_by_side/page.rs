@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
+use crate::pin::Pin;
 use crate::svg::{Bar, Group, Line, Scale, bars, lines};
 use crate::table::{Table, find, median, spread};
 use crate::{report, table, targets};
@@ -74,14 +75,24 @@ const OVER_PORTS: [(&str, &str, &str); 2] = [
     ("memory-idle.svg", "Resident memory in MiB, idle, by number of ports", "idle RSS MiB"),
     ("memory-connected.svg", "Resident memory in MiB, a client on every port", "connected RSS MiB"),
 ];
-const PORTS: [(&str, f64); 3] = [("ports-10", 10.0), ("ports-200", 200.0), ("ports-1000", 1000.0)];
+const PORTS: [(&str, f64); 5] = [
+    ("ports-10", 10.0),
+    ("ports-100", 100.0),
+    ("ports-200", 200.0),
+    ("ports-1000", 1000.0),
+    ("ports-5000", 5000.0),
+];
 
 /// The Markdown of a run: its setting, the targets and the tables.
-pub(crate) fn figures(rounds: usize, pinned: bool, tables: &[Table]) -> String {
-    let places = if pinned { "the peer on a processor of its own" } else { "processors not shared out" };
+pub(crate) fn figures(rounds: usize, pin: Option<Pin>, tables: &[Table]) -> String {
+    let places = match pin {
+        None => "",
+        Some(Pin::Apart) => "the peer on a processor of its own; ",
+        Some(Pin::Together) => "all on one processor; ",
+    };
     format!(
-        "{}; {places}; medians of {rounds} interleaved rounds\n{}{}",
-        report::setting().join(", "),
+        "{}; {places}medians of {rounds} interleaved rounds\n{}{}",
+        report::setting(),
         targets::markdown(tables),
         table::markdown(tables)
     )
@@ -129,7 +140,7 @@ fn plot(tables: &[Table]) -> Vec<(&'static str, &'static str, String)> {
 fn group(table: &Table, figure: &str) -> Option<Group> {
     let bar = |row: &table::Row| {
         let [middle, low, high] = spread(row.values(figure))?;
-        Some(Bar { label: row.peer, range: [low, middle, high] })
+        Some(Bar { label: row.peer.clone(), range: [low, middle, high] })
     };
     let bars: Vec<_> = table.rows.iter().filter_map(bar).collect();
     (!bars.is_empty()).then(|| Group { heading: table.title.clone(), bars })
@@ -143,7 +154,7 @@ fn over_ports(tables: &[Table], figure: &str) -> Vec<Line> {
             let Some(value) = median(row.values(figure)) else { continue };
             match drawn.iter_mut().find(|line| line.label == row.peer) {
                 Some(line) => line.points.push([ports, value]),
-                None => drawn.push(Line { label: row.peer, points: vec![[ports, value]] }),
+                None => drawn.push(Line { label: row.peer.clone(), points: vec![[ports, value]] }),
             }
         }
     }

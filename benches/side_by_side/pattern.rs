@@ -16,16 +16,22 @@ pub(crate) struct Pattern {
 impl Pattern {
     /// Evenly distributed bytes; 0xFF is one of 256.
     pub(crate) fn even(seed: u64) -> Self {
-        Self::build(seed, 0)
+        Self::build(seed, 0, 0xFF)
     }
 
     /// As [`Pattern::even`], with a further 16th of the bytes set to 0xFF (the telnet IAC), in runs
     /// as well as alone.
     pub(crate) fn rich_in_ff(seed: u64) -> Self {
-        Self::build(seed, 16)
+        Self::build(seed, 16, 0xFF)
     }
 
-    fn build(seed: u64, ff_below: u8) -> Self {
+    /// Bytes below 0x80, of which none means anything to telnet.
+    #[allow(dead_code, reason = "used by the data_path benchmark")]
+    pub(crate) fn ascii(seed: u64) -> Self {
+        Self::build(seed, 0, 0x7F)
+    }
+
+    fn build(seed: u64, ff_below: u8, mask: u8) -> Self {
         // xorshift64* (Vigna 2016); any non-zero state will do
         let mut state = seed | 1;
         let mut next = || {
@@ -37,7 +43,7 @@ impl Pattern {
         let mut block: Vec<u8> = Vec::with_capacity(PERIOD + CHUNK);
         while block.len() < PERIOD {
             let [byte, choice, ..] = next();
-            block.push(if choice < ff_below { 0xFF } else { byte });
+            block.push(if choice < ff_below { 0xFF } else { byte & mask });
         }
         block.extend_from_within(..CHUNK);
         Self { block }

@@ -84,12 +84,11 @@ impl Peer {
     pub(crate) fn suits(self, Setup { wire, clients, again }: Setup) -> bool {
         match self {
             Self::Serbroker | Self::SerbrokerTuned | Self::Ser2net | Self::Ser2netTuned => true,
-            Self::SerbrokerAdaptive => wire == Wire::Raw && clients == 1 && !again,
             Self::Ser2netNodelay => wire != Wire::Tls,
             Self::Socat => wire != Wire::Telnet && clients == 1,
             Self::Esptool => wire == Wire::Telnet,
             Self::Floor(Manner::Plain) | Self::Faulty(_) => wire == Wire::Raw,
-            Self::Floor(_) => wire == Wire::Raw && clients == 1 && !again,
+            Self::SerbrokerAdaptive | Self::Floor(_) => wire == Wire::Raw && clients == 1 && !again,
         }
     }
 
@@ -97,11 +96,11 @@ impl Peer {
     /// where key and certificate are if the case is one of TLS. An error of the kind `NotFound` says
     /// that the peer is not installed.
     pub(crate) fn command(self, port: u16, device: &Path, setup: Setup, dir: &Path) -> io::Result<Command> {
-        let mut command = match self {
+        let program = match self {
             Self::Serbroker | Self::SerbrokerAdaptive | Self::SerbrokerTuned => {
-                Command::new(env!("CARGO_BIN_EXE_serbroker"))
+                env!("CARGO_BIN_EXE_serbroker")
             }
-            Self::Ser2net | Self::Ser2netNodelay | Self::Ser2netTuned => Command::new("ser2net"),
+            Self::Ser2net | Self::Ser2netNodelay | Self::Ser2netTuned => "ser2net",
             Self::Socat => return Ok(socat(port, device, setup, dir)),
             Self::Esptool => return esptool(port, device, dir),
             Self::Floor(manner) => return forwarder(port, device, setup, manner, None),
@@ -114,16 +113,7 @@ impl Peer {
                 format!("ssl(key={},cert={}),tcp", dir.join(KEY).display(), dir.join(CERTIFICATE).display())
             }
         };
-        let text = format!(
-            "%YAML 1.1\n---\nconnection: &p1\n  accepter: {stack},127.0.0.1,{port}\n  \
-             connector: serialdev,{},115200n81,local\n{}",
-            device.display(),
-            self.options(setup.clients)
-        );
-        let file = dir.join("peer.yaml");
-        fs::write(&file, text)?;
-        command.arg("-n").arg("-c").arg(file);
-        Ok(command)
+        configured(program, &format!("{stack},127.0.0.1,{port}"), &self.options(setup.clients), device, dir)
     }
 
     /// The `options` part of the connection.
@@ -176,7 +166,12 @@ fn socat(port: u16, device: &Path, setup: Setup, dir: &Path) -> Command {
         format!("TCP-LISTEN:{address}")
     };
     let mut command = Command::new("socat");
-    command.arg(if setup.again { format!("{listen},fork") } else { listen });
+    if setup.again {
+        // each client has a process of its own, which ends with it at once
+        command.arg("-t0").arg(format!("{listen},fork"));
+    } else {
+        command.arg(listen);
+    }
     command.arg(format!("OPEN:{},noctty,raw,echo=0", device.display()));
     command
 }
@@ -227,4 +222,28 @@ fn forwarder(
         command.arg("--floor-fault").arg(format!("{fault:?}").to_lowercase());
     }
     Ok(command)
+}
+
+/// The command that runs serbroker or ser2net with one connection, from a file in `dir`.
+pub(crate) fn configured(
+    program: &str,
+    accepter: &str,
+    options: &str,
+    device: &Path,
+    dir: &Path,
+) -> io::Result<Command> {
+    let file = dir.join("peer.yaml");
+    fs::write(&file, connection(accepter, options, device))?;
+    let mut command = Command::new(program);
+    command.arg("-n").arg("-c").arg(file);
+    Ok(command)
+}
+
+/// A configuration of one connection; `options` is its YAML, indented, or nothing.
+pub(crate) fn connection(accepter: &str, options: &str, device: &Path) -> String {
+    format!(
+        "%YAML 1.1\n---\nconnection: &p1\n  accepter: {accepter}\n  \
+         connector: serialdev,{},115200n81,local\n{options}",
+        device.display()
+    )
 }

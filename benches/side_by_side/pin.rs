@@ -6,6 +6,15 @@ use std::sync::OnceLock;
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
+/// Where peers and benchmark run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Pin {
+    /// The peer alone on one processor, the benchmark on the others.
+    Apart,
+    /// All on one processor.
+    Together,
+}
+
 struct Places {
     peer: CpuSet,
     own: CpuSet,
@@ -13,18 +22,24 @@ struct Places {
 
 static PLACES: OnceLock<Places> = OnceLock::new();
 
-/// Keeps this program off the first processor it may use, which is from now on the peers' alone. Says
-/// whether that was done: with a single processor there is nothing to share out.
-pub(crate) fn pin() -> io::Result<bool> {
-    let allowed = sched_getaffinity(None)?;
+/// Moves this program where it belongs, and the peers it starts from now on.
+pub(crate) fn pin(how: Pin) -> Result<(), String> {
+    let failed = |error| format!("processor affinity: {error}");
+    let allowed = sched_getaffinity(None).map_err(failed)?;
     let mut usable = (0..CpuSet::MAX_CPU).filter(|&cpu| allowed.is_set(cpu));
-    let (Some(first), Some(_)) = (usable.next(), usable.next()) else { return Ok(false) };
+    let first = usable.next().ok_or("no processor to run on")?;
     let (mut peer, mut own) = (CpuSet::new(), allowed);
     peer.set(first);
-    own.unset(first);
+    match how {
+        Pin::Together => own = peer,
+        Pin::Apart if usable.next().is_none() => {
+            return Err("one processor only: nothing to set apart".into());
+        }
+        Pin::Apart => own.unset(first),
+    }
     // threads started later inherit it
-    sched_setaffinity(None, &own)?;
-    Ok(PLACES.set(Places { peer, own }).is_ok())
+    sched_setaffinity(None, &own).map_err(failed)?;
+    PLACES.set(Places { peer, own }).map_err(|_| "already pinned".into())
 }
 
 /// Starts a peer where the peers belong.

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -40,17 +40,30 @@ impl Running {
         let failed = |error: io::Error| format!("not started: {error}");
         let dir = tempfile::tempdir().map_err(failed)?;
         let port = free_port().map_err(failed)?;
-        let log = File::create(dir.path().join("log")).map_err(failed)?;
         if setup.wire == Wire::Tls {
             tls::certify(dir.path())?;
         }
-        let spawned = peer.command(port, device, setup, dir.path()).and_then(|mut command| {
+        let command = peer.command(port, device, setup, dir.path());
+        Self::launch(peer.installation(), port, dir, command)
+    }
+
+    /// Starts a peer by a command whose files are in `dir`. `port` is the one [`Running::connect`] is
+    /// for; `installation` ends the error that says that it is not installed.
+    pub(crate) fn launch(
+        installation: &str,
+        port: u16,
+        dir: TempDir,
+        command: io::Result<Command>,
+    ) -> Result<Self, String> {
+        let failed = |error: io::Error| format!("not started: {error}");
+        let log = File::create(dir.path().join("log")).map_err(failed)?;
+        let spawned = command.and_then(|mut command| {
             pin::spawn(command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log))
         });
         match spawned {
             Ok(child) => Ok(Self { child, port, dir }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Err(format!("not installed{}", peer.installation()))
+                Err(format!("not installed{installation}"))
             }
             Err(error) => Err(failed(error)),
         }
@@ -58,7 +71,7 @@ impl Running {
 
     /// Connects as soon as the peer listens.
     pub(crate) fn connect(&mut self) -> Result<TcpStream, String> {
-        self.connect_with(|address| TcpStream::connect(address))
+        self.connect_with(TcpStream::connect)
     }
 
     /// As [`Running::connect`], with the smallest receive buffer there is.
@@ -99,6 +112,23 @@ impl Running {
         self.dir.path()
     }
 
+    /// Process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How the peer ended, if it has.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+
+    /// Sends the peer a signal.
+    pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        let pid = pid.ok_or_else(|| io::Error::other("no process id"))?;
+        Ok(kill_process(pid, signal)?)
+    }
+
     /// The last line the peer wrote, as the end of an error.
     pub(crate) fn last_words(&self) -> String {
         let log = fs::read(self.dir.path().join("log")).unwrap_or_default();
@@ -134,10 +164,8 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            // fails only when the peer has ended already
-            let _ = kill_process(pid, Signal::TERM);
-        }
+        // fails only when the peer has ended already
+        let _ = self.signal(Signal::TERM);
         let deadline = Instant::now() + END;
         while let Ok(None) = self.child.try_wait() {
             if Instant::now() > deadline {
@@ -169,6 +197,7 @@ fn ticks(process: &str, first: usize) -> Option<Duration> {
     Some(Duration::from_millis(total * 10))
 }
 
-fn free_port() -> io::Result<u16> {
+/// A port of the loopback that nobody listened on a moment ago.
+pub(crate) fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }

@@ -212,7 +212,13 @@ pub(crate) fn receive_exact(
     Ok(())
 }
 
-fn wait_before(end: &dyn End, flags: PollFlags, deadline: Instant, late: &str) -> Result<(), String> {
+/// Waits for `flags`; past the deadline it is an error that begins with `late`.
+pub(crate) fn wait_before(
+    end: &dyn End,
+    flags: PollFlags,
+    deadline: Instant,
+    late: &str,
+) -> Result<(), String> {
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() {
         return Err(format!("{late} in time"));

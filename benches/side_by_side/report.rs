@@ -6,14 +6,19 @@ use crate::peer::Peer;
 use crate::table::Table;
 
 /// The machine and the programs: kernel, processors, versions.
-pub(crate) fn setting() -> Vec<String> {
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+pub(crate) fn setting() -> String {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let release = read("/proc/sys/kernel/osrelease");
     let number = release.split(|c: char| !c.is_ascii_digit() && c != '.').next().unwrap_or_default();
     let mut parts = vec![format!("Linux {number}")];
-    let count = std::thread::available_parallelism().map_or(1, usize::from);
-    parts.push(format!("{count} processors"));
+    let processors = read("/proc/cpuinfo");
+    // not what this program may use of them: it may have been kept off one
+    let count = processors.lines().filter(|line| line.starts_with("processor")).count();
+    let model = processors.lines().find_map(|line| line.strip_prefix("model name"));
+    let model = model.map_or("unknown model", |model| model.trim_start_matches([' ', '\t', ':']));
+    parts.push(format!("{count} processors ({model})"));
     parts.extend(Peer::ALL.into_iter().filter_map(Peer::version));
-    parts
+    parts.join(", ")
 }
 
 /// Every figure of every round, as JSON text.

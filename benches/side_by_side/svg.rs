@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 /// A mark with its range: from, value, to.
 pub(crate) struct Bar {
-    pub(crate) label: &'static str,
+    pub(crate) label: String,
     pub(crate) range: [f64; 3],
 }
 
@@ -16,7 +16,7 @@ pub(crate) struct Group {
 
 /// One line of a line chart: its points in the order of x.
 pub(crate) struct Line {
-    pub(crate) label: &'static str,
+    pub(crate) label: String,
     pub(crate) points: Vec<[f64; 2]>,
 }
 
@@ -174,8 +174,8 @@ pub(crate) fn bars(title: &str, scale: Scale, groups: &[Group]) -> String {
                  <text class=\"v\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
                 LEFT - 6.0,
                 line + 4.0,
-                bar.label,
-                class(bar.label),
+                escape(&bar.label),
+                class(&bar.label),
                 line - 4.5,
                 x.max(to) + 5.0,
                 line + 4.0,
@@ -226,14 +226,14 @@ pub(crate) fn lines(title: &str, [x_scale, y_scale]: [Scale; 2], x_label: &str, 
     for line in lines {
         let place = |point: &[f64; 2]| format!("{:.1},{:.1}", across.at(point[0]), up.at(point[1]));
         let path: Vec<_> = line.points.iter().map(place).collect();
-        let class = class(line.label);
+        let class = class(&line.label);
         let _ = writeln!(text, "<polyline class=\"{class}\" points=\"{}\"/>", path.join(" "));
         for point in &line.points {
             let (x, y) = (across.at(point[0]), up.at(point[1]));
             let _ = writeln!(text, "<circle class=\"{class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2.5\"/>");
         }
         if let Some(last) = line.points.last() {
-            labels.push((up.at(last[1]), line.label));
+            labels.push((up.at(last[1]), &line.label));
         }
     }
     // names stand at the lines' ends, moved down where they would lie upon each other
@@ -242,7 +242,8 @@ pub(crate) fn lines(title: &str, [x_scale, y_scale]: [Scale; 2], x_label: &str, 
     for (y, label) in labels {
         let y = y.max(free);
         free = y + 12.0;
-        let _ = writeln!(text, "<text x=\"{:.0}\" y=\"{:.1}\">{label}</text>", RIGHT - 82.0, y + 4.0);
+        let _ =
+            writeln!(text, "<text x=\"{:.0}\" y=\"{:.1}\">{}</text>", RIGHT - 82.0, y + 4.0, escape(label));
     }
     text + "</svg>\n"
 }

@@ -3,16 +3,14 @@
 //! Nothing here knows what was measured. A case hands over a [`Table`]; the page, the JSON file, the
 //! plots and the targets take their figures from it by the names of table, peer and figure.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// The figures of one peer in one round, by name. A name ends in its unit: `p50 ms`, `CPU s/GiB`.
-pub(crate) type Round = BTreeMap<&'static str, f64>;
+pub(crate) use crate::measured::Round;
 
 /// What was measured of all peers in one case.
 pub(crate) struct Table {
     /// Name of the case, as in options and JSON.
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     pub(crate) title: String,
     pub(crate) columns: Vec<Column>,
     pub(crate) rows: Vec<Row>,
@@ -20,7 +18,7 @@ pub(crate) struct Table {
 
 /// One peer.
 pub(crate) struct Row {
-    pub(crate) peer: &'static str,
+    pub(crate) peer: String,
     /// The rounds, as many and in the same order in all rows that have any; or why there are none.
     pub(crate) rounds: Result<Vec<Round>, String>,
     /// What figures cannot say, for the last column; empty in most tables.
@@ -130,21 +128,21 @@ pub(crate) fn find<'a>(tables: &'a [Table], name: &str) -> Option<&'a Table> {
 
 /// The ratios of a figure of `row` in `table` to that of the row it is `against`, round by round, with
 /// the name of that row's peer. `None` when there is no such row.
-pub(crate) fn ratios(
-    tables: &[Table],
+pub(crate) fn ratios<'a>(
+    tables: &'a [Table],
     table: &Table,
     row: &Row,
     figure: &str,
     against: Against,
-) -> Option<(Vec<f64>, &'static str)> {
-    let other = against.table.map_or(find(tables, table.name), |name| find(tables, name))?;
+) -> Option<(Vec<f64>, &'a str)> {
+    let other = against.table.map_or(find(tables, &table.name), |name| find(tables, name))?;
     let reference = match against.peer {
         Reference::Named(peer) => other.row(peer),
-        Reference::Same => other.row(row.peer),
+        Reference::Same => other.row(&row.peer),
         Reference::BestFloor(better) => other.best_floor(figure, better),
     }?;
     let pairs = row.each(figure).zip(reference.each(figure));
-    Some((pairs.filter_map(|(own, other)| Some(own? / other?)).collect(), reference.peer))
+    Some((pairs.filter_map(|(own, other)| Some(own? / other?)).collect(), reference.peer.as_str()))
 }
 
 /// The middle of `values`, or the mean of the middle two; `None` of none.

@@ -17,7 +17,7 @@ use crate::status::{PortInfo, PortReporter, StatusTable};
 use crate::timer::PreciseTimer;
 use std::collections::HashSet;
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -25,8 +25,10 @@ use tokio::task::JoinHandle;
 use tokio::time::Sleep;
 use tracing::{error, info};
 
-/// Rounds of one poll before other tasks get their turn.
-const ROUNDS: usize = 32;
+/// Rounds of one poll, with a chunk of each source in each, before the reactor is asked what else is
+/// ready. A device that has always more to read would keep the rest waiting: what is to be written
+/// to it, its clients, and all other ports of the thread.
+const ROUNDS: usize = 4;
 /// A complaint that comes again is logged once in this time, with a count.
 const COMPLAINT_WINDOW: Duration = Duration::from_secs(60);
 /// Time in which everything is closed after [`Command::Shutdown`].
@@ -198,7 +200,9 @@ impl Port {
                 return Poll::Pending;
             }
         }
-        cx.waker().wake_by_ref();
+        // A task that wakes itself is polled again at once, dozens of times before the reactor is
+        // looked at. One that yields comes after the reactor; the yield is pending, and wakes `cx`.
+        let _ = pin!(tokio::task::yield_now()).poll(cx);
         Poll::Pending
     }
 

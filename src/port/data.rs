@@ -16,8 +16,6 @@ use std::time::{Duration, Instant};
 /// Bytes taken from a client at a time. ser2net's `net-to-dev-bufsize` is 64 by default; the
 /// option raises this bound but does not lower it, because small reads only cost time.
 pub(super) const UPLINK_CHUNK: usize = 8 * 1024;
-/// Chunks read from one side before the other gets its turn.
-const TURNS: usize = 4;
 /// A client with so many bytes of answers to take is not read: it could otherwise ask without end
 /// and never listen.
 const ANSWERS_LIMIT: usize = 64 * 1024;
@@ -26,59 +24,63 @@ const ANSWERS_LIMIT: usize = 64 * 1024;
 pub(super) const HELD_LIMIT: Duration = Duration::from_secs(1);
 
 impl Port {
-    /// Clients to device. Clients are read only while nothing waits for the device.
+    /// Clients to device, a chunk of each. Clients are read only while nothing waits for the device.
     pub(super) fn poll_up(&mut self, cx: &mut Context<'_>) {
         self.flush_to_device(cx);
         for i in 0..self.sessions.len() {
             if self.sessions[i].held.is_some() {
                 self.resume_held(cx, i);
             }
-            for _ in 0..TURNS {
-                let session = &self.sessions[i];
-                let readable = session.greeted
-                    && session.ending.is_none()
-                    && session.held.is_none()
-                    && session.out.len() <= ANSWERS_LIMIT;
-                if !readable || !self.to_dev.is_empty() || !self.read_client(cx, i) {
-                    break;
-                }
+            let session = &self.sessions[i];
+            let readable = session.greeted
+                && session.ending.is_none()
+                && session.held.is_none()
+                && session.out.len() <= ANSWERS_LIMIT;
+            if readable && self.to_dev.is_empty() {
+                self.read_client(cx, i);
             }
         }
     }
 
-    /// Reads one chunk of a client; false when there is nothing now.
-    fn read_client(&mut self, cx: &mut Context<'_>, index: usize) -> bool {
+    /// Reads one chunk of a client.
+    fn read_client(&mut self, cx: &mut Context<'_>, index: usize) {
         let chunk = UPLINK_CHUNK.max(self.conn.options.net_to_dev_bufsize).min(scratch::READ_SIZE);
         scratch::with_read(|buf| {
             let session = &mut self.sessions[index];
-            let n = match session.stream.poll_read(cx, &mut buf[..chunk]) {
-                Poll::Pending => return false,
-                Poll::Ready(Ok(0)) => {
-                    session.ending.get_or_insert(CloseReason::Peer);
-                    self.moved = true;
-                    return false;
-                }
-                Poll::Ready(Ok(n)) => n,
-                Poll::Ready(Err(e)) => {
-                    session.failed(&e);
-                    self.moved = true;
-                    return false;
-                }
-            };
+            let Poll::Ready(result) = session.stream.poll_read(cx, &mut buf[..chunk]) else { return };
             self.moved = true;
-            if let Some(report) = &session.report {
-                report.received(n);
+            match result {
+                Ok(0) => {
+                    session.ending.get_or_insert(CloseReason::Peer);
+                }
+                Ok(n) => {
+                    if let Some(report) = &session.report {
+                        report.received(n);
+                    }
+                    self.take_apart(cx, index, &buf[..n]);
+                }
+                Err(e) => session.failed(&e),
             }
-            self.take_apart(cx, index, &buf[..n]);
-            true
-        })
+        });
     }
 
     /// Takes apart what a client sent.
-    fn take_apart(&mut self, cx: &mut Context<'_>, index: usize, mut input: &[u8]) {
+    fn take_apart(&mut self, cx: &mut Context<'_>, index: usize, input: &[u8]) {
         if self.sessions[index].codec.is_none() {
             return self.payload(cx, index, input);
         }
+        scratch::with_encode(|data| self.decode(cx, index, input, data));
+        let session = &mut self.sessions[index];
+        let malformed = session.codec.as_ref().map_or(0, Codec::dropped);
+        if malformed > session.malformed {
+            self.report.metrics().telnet_malformed(malformed - session.malformed);
+            session.malformed = malformed;
+        }
+    }
+
+    /// Decodes what a telnet client sent. The runs of data between two commands are put together in
+    /// `gathered`, or else every 0xFF in the data would cost a write of its own.
+    fn decode(&mut self, cx: &mut Context<'_>, index: usize, mut input: &[u8], gathered: &mut Vec<u8>) {
         let mut wire = Vec::new();
         loop {
             let session = &mut self.sessions[index];
@@ -89,8 +91,22 @@ impl Port {
                 wire.clear();
             }
             match item {
+                Some(Item::Data(data)) if gathered.is_empty() && input.is_empty() => {
+                    self.payload(cx, index, data);
+                    continue;
+                }
+                Some(Item::Data(data)) => {
+                    gathered.extend_from_slice(data);
+                    continue;
+                }
+                _ if gathered.is_empty() => {}
+                _ => {
+                    self.payload(cx, index, gathered);
+                    gathered.clear();
+                }
+            }
+            match item {
                 None => break,
-                Some(Item::Data(data)) => self.payload(cx, index, data),
                 Some(Item::Request(request)) => {
                     if !self.to_dev.is_empty() && waits_for_data(&request) {
                         let held = Held { request, rest: input.to_vec(), since: self.now };
@@ -101,14 +117,8 @@ impl Port {
                 }
                 Some(Item::ComPort(_)) => self.schedule_look(),
                 // part of a synch: what was before it is not thrown away, as with ser2net
-                Some(Item::DataMark) => {}
+                Some(Item::Data(_) | Item::DataMark) => {}
             }
-        }
-        let session = &mut self.sessions[index];
-        let malformed = session.codec.as_ref().map_or(0, Codec::dropped);
-        if malformed > session.malformed {
-            self.report.metrics().telnet_malformed(malformed - session.malformed);
-            session.malformed = malformed;
         }
     }
 
@@ -171,7 +181,8 @@ impl Port {
         self.device_lost(cx, error);
     }
 
-    /// Device to clients: first what waits for clients, then new data if somebody can take it.
+    /// Device to clients: first what waits for clients, then a chunk of new data if somebody can
+    /// take it.
     pub(super) fn poll_down(&mut self, cx: &mut Context<'_>) {
         for session in &mut self.sessions {
             if session.backlog() > 0 && session.ending.is_none() {
@@ -186,31 +197,28 @@ impl Port {
             }
         }
         self.poll_batch(cx);
-        for _ in 0..TURNS {
-            if !self.device_may_send() || !self.read_device(cx) {
-                break;
-            }
+        if self.device_may_send() {
+            self.read_device(cx);
         }
         self.judge_slow();
     }
 
-    /// Reads one chunk of the device; false when there is nothing now.
-    fn read_device(&mut self, cx: &mut Context<'_>) -> bool {
+    /// Reads one chunk of the device. It is sent on before the next is read: a terminal gives at most
+    /// 4,095 bytes a read(2), and while they are sent the kernel brings up more; reading on at once
+    /// would wait for that.
+    fn read_device(&mut self, cx: &mut Context<'_>) {
         scratch::with_read(|buf| {
-            let DeviceState::Open(open) = &mut self.dev else { return false };
-            let n = match open.device.poll_read(cx, buf) {
-                Poll::Pending => return false,
-                Poll::Ready(Ok(n)) => n,
-                Poll::Ready(Err(e)) => {
-                    self.device_lost(cx, &e);
-                    return false;
+            let DeviceState::Open(open) = &mut self.dev else { return };
+            match open.device.poll_read(cx, buf) {
+                Poll::Pending => {}
+                Poll::Ready(Ok(n)) => {
+                    self.moved = true;
+                    self.report.metrics().bytes(Direction::FromDevice, n);
+                    self.device_sent(cx, &buf[..n]);
                 }
-            };
-            self.moved = true;
-            self.report.metrics().bytes(Direction::FromDevice, n);
-            self.device_sent(cx, &buf[..n]);
-            true
-        })
+                Poll::Ready(Err(e)) => self.device_lost(cx, &e),
+            }
+        });
     }
 
     /// Sends on what the device sent, at once or gathered.
