@@ -149,6 +149,7 @@ impl Broker {
             claims: Arc::new(Claims::default()),
             metrics: Arc::new(metrics),
             status: StatusTable::new(),
+            names: Arc::default(),
             signature: signature.unwrap_or(DEFAULT_SIGNATURE).into(),
         };
         Ok(Self { supervisor: Supervisor::new(env.clone()), sources, env, http: None })

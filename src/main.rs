@@ -11,6 +11,7 @@ use serbroker::process::{self, PidFile};
 use std::io::{Write, stderr, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tracing::{debug, info, warn};
 
@@ -75,6 +76,15 @@ fn pid_file(path: &Path) -> Option<PidFile> {
     PidFile::create(path).inspect_err(|e| warn!("no pid file {}: {e}", path.display())).ok()
 }
 
+/// Most threads for calls that may block: opening devices, looking up names, reading configurations,
+/// writing metrics. Almost all of them take less than a millisecond, and some dozens open a thousand
+/// devices as fast as hundreds do, without the stacks and allocator arenas of hundreds. An open that
+/// hangs in a driver keeps its thread, so there are far more than the few that may hang at once; the
+/// bytes of open ports need none of them.
+const BLOCKING_THREADS: usize = 64;
+/// Time after which a thread without work ends.
+const BLOCKING_KEPT: Duration = Duration::from_secs(1);
+
 /// One thread unless more are asked for: a chunk then never waits for another core to wake up.
 fn runtime(threads: Option<usize>) -> Result<Runtime, String> {
     let mut builder = match threads {
@@ -85,6 +95,7 @@ fn runtime(threads: Option<usize>) -> Result<Runtime, String> {
             builder
         }
     };
+    builder.max_blocking_threads(BLOCKING_THREADS).thread_keep_alive(BLOCKING_KEPT);
     builder.enable_all().build().map_err(|e| format!("cannot start: {e}"))
 }
 

@@ -343,7 +343,8 @@ fn run(entry: &Entry) -> Result<(), String> {
     let mut script = "ip link set lo up".to_owned();
     let mut addresses = BTreeSet::new();
     for connection in resolve::resolve(&raw).0.connections {
-        let host = connection.accepter.tcp.host.as_ref().and_then(|host| host.parse::<std::net::IpAddr>().ok());
+        let host =
+            connection.accepter.tcp.host.as_ref().and_then(|host| host.parse::<std::net::IpAddr>().ok());
         addresses.extend(host.filter(|host| !host.is_loopback() && !host.is_unspecified()));
     }
     for address in addresses {

@@ -1,11 +1,13 @@
 //! The listening sockets of one accepter, with retries and without a busy loop.
 
+use super::names::Names;
 use crate::config::{Family, TcpListen};
 use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -51,6 +53,7 @@ enum State {
 #[derive(Debug)]
 pub struct Listener {
     config: TcpListen,
+    names: Arc<Names>,
     /// Urgent bytes stay in the stream, as telnet wants it; on a raw port they are not data and
     /// vanish, as with ser2net.
     inline_urgent: bool,
@@ -70,17 +73,18 @@ impl Listener {
     /// up in the background. Failures are told by [`Listener::poll`] and tried again every `retry`.
     ///
     /// `inline_urgent`: clients' urgent bytes are read like all others, which telnet needs.
-    pub fn start(config: TcpListen, inline_urgent: bool, retry: Duration) -> Self {
-        let mut listener = Self::stopped(config);
+    pub fn start(config: TcpListen, inline_urgent: bool, retry: Duration, names: Arc<Names>) -> Self {
+        let mut listener = Self::stopped(config, names);
         (listener.inline_urgent, listener.retry, listener.state) = (inline_urgent, retry, State::Waiting);
         listener.attempt();
         listener
     }
 
     /// A listener that listens to nothing.
-    pub fn stopped(config: TcpListen) -> Self {
+    pub fn stopped(config: TcpListen, names: Arc<Names>) -> Self {
         Self {
             config,
+            names,
             inline_urgent: false,
             retry: Duration::MAX,
             next_retry: FIRST_RETRY,
@@ -113,16 +117,15 @@ impl Listener {
         if let Some(addresses) = numeric_addresses(&self.config) {
             self.bind(&addresses);
         } else {
-            let (host, port) = (self.config.host.clone().unwrap_or_default(), self.config.port);
-            let family = self.config.family;
-            self.state = State::Resolving(tokio::task::spawn_blocking(move || resolve(&host, port, family)));
+            let (names, config) = (Arc::clone(&self.names), self.config.clone());
+            self.state = State::Resolving(tokio::spawn(async move { resolve(&names, &config).await }));
         }
     }
 
     fn bind(&mut self, addresses: &[SocketAddr]) {
         let result: io::Result<Vec<_>> = match (self.config.host.is_none(), self.config.family) {
             (true, Family::Any) => bind_any(&self.config, self.inline_urgent).map(|s| vec![s]),
-            _ => addresses.iter().map(|a| bind_one(*a, &self.config, self.inline_urgent)).collect(),
+            _ => bind_all(addresses, &self.config, self.inline_urgent),
         };
         match result {
             Ok(sockets) => {
@@ -213,17 +216,21 @@ fn numeric_addresses(config: &TcpListen) -> Option<Vec<SocketAddr>> {
     Some(vec![SocketAddr::new(ip, config.port)])
 }
 
-fn resolve(host: &str, port: u16, family: Family) -> io::Result<Vec<SocketAddr>> {
-    let fits = |a: &SocketAddr| match family {
+async fn resolve(names: &Names, config: &TcpListen) -> io::Result<Vec<SocketAddr>> {
+    let host = config.host.clone().unwrap_or_default();
+    let fits = |a: &SocketAddr| match config.family {
         Family::Any => true,
         Family::V4 => a.is_ipv4(),
         Family::V6 | Family::V6Mapped => a.is_ipv6(),
     };
-    let mut found: Vec<SocketAddr> = (host, port).to_socket_addrs()?.filter(fits).collect();
+    let mut found: Vec<SocketAddr> = names.find(&host).await?.iter().copied().filter(fits).collect();
+    for address in &mut found {
+        address.set_port(config.port);
+    }
     found.sort();
     found.dedup();
     if found.is_empty() {
-        let kind = if family == Family::V4 { "IPv4" } else { "IPv6" };
+        let kind = if config.family == Family::V4 { "IPv4" } else { "IPv6" };
         return Err(io::Error::new(io::ErrorKind::NotFound, format!("'{host}' has no {kind} address")));
     }
     Ok(found)
@@ -241,6 +248,19 @@ fn bind_any(config: &TcpListen, inline_urgent: bool) -> io::Result<TcpListener> 
     }
 }
 
+fn bind_all(
+    addresses: &[SocketAddr],
+    config: &TcpListen,
+    inline_urgent: bool,
+) -> io::Result<Vec<TcpListener>> {
+    // mostly there is one; what grows by itself would have room for four
+    let mut sockets = Vec::with_capacity(addresses.len());
+    for addr in addresses {
+        sockets.push(bind_one(*addr, config, inline_urgent)?);
+    }
+    Ok(sockets)
+}
+
 fn bind_one(addr: SocketAddr, config: &TcpListen, inline_urgent: bool) -> io::Result<TcpListener> {
     let mapped = matches!(addr.ip(), IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some());
     bind_socket(addr, config, inline_urgent, config.family != Family::V6Mapped && !mapped)
@@ -252,7 +272,7 @@ fn bind_socket(
     inline_urgent: bool,
     v6_only: bool,
 ) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     if addr.is_ipv6() {
         socket.set_only_v6(v6_only)?;
     }
@@ -260,7 +280,6 @@ fn bind_socket(
         socket.set_reuse_address(true)?;
     }
     set_for_clients(&socket, config, inline_urgent)?;
-    socket.set_nonblocking(true)?;
     socket.bind(&SockAddr::from(addr))?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
@@ -308,7 +327,8 @@ mod tests {
 
     #[tokio::test]
     async fn omitted_host_takes_both_families() {
-        let mut listener = Listener::start(config(None, Family::Any, 0), false, Duration::from_secs(1));
+        let mut listener =
+            Listener::start(config(None, Family::Any, 0), false, Duration::from_secs(1), Arc::default());
         assert!(matches!(first(&mut listener).await, Event::Up));
         let port = listener.addresses()[0].port();
         for host in ["127.0.0.1", "::1"] {
@@ -322,7 +342,7 @@ mod tests {
     async fn clients_have_what_the_listening_socket_has() {
         for (nodelay, inline_urgent) in [(true, false), (false, true)] {
             let config = TcpListen { nodelay, ..config(Some("127.0.0.1"), Family::Any, 0) };
-            let mut listener = Listener::start(config, inline_urgent, Duration::from_secs(1));
+            let mut listener = Listener::start(config, inline_urgent, Duration::from_secs(1), Arc::default());
             assert!(matches!(first(&mut listener).await, Event::Up));
             let _client = TcpStream::connect(listener.addresses()[0]).await.unwrap();
             let Event::Client(stream, _) = first(&mut listener).await else { panic!("no client") };
@@ -341,24 +361,38 @@ mod tests {
 
     #[tokio::test]
     async fn families_are_kept_apart() {
-        let mut v6 = Listener::start(config(Some("::1"), Family::V6, 0), false, Duration::from_secs(1));
+        let mut v6 = Listener::start(
+            config(Some("::1"), Family::V6, 0),
+            false,
+            Duration::from_secs(1),
+            Arc::default(),
+        );
         assert!(matches!(first(&mut v6).await, Event::Up));
         let port = v6.addresses()[0].port();
         assert!(TcpStream::connect(("127.0.0.1", port)).await.is_err());
-        let mut v4 =
-            Listener::start(config(Some("127.0.0.1"), Family::Any, port), false, Duration::from_secs(1));
+        let mut v4 = Listener::start(
+            config(Some("127.0.0.1"), Family::Any, port),
+            false,
+            Duration::from_secs(1),
+            Arc::default(),
+        );
         assert!(matches!(first(&mut v4).await, Event::Up));
     }
 
     #[tokio::test]
     async fn names_are_resolved_and_a_wrong_one_is_told() {
-        let mut listener =
-            Listener::start(config(Some("localhost"), Family::V4, 0), false, Duration::from_secs(1));
+        let mut listener = Listener::start(
+            config(Some("localhost"), Family::V4, 0),
+            false,
+            Duration::from_secs(1),
+            Arc::default(),
+        );
         assert!(matches!(first(&mut listener).await, Event::Up));
         let mut wrong = Listener::start(
             config(Some("no.such.host.invalid"), Family::Any, 1),
             false,
             Duration::from_secs(60),
+            Arc::default(),
         );
         assert!(matches!(first(&mut wrong).await, Event::Down(_)));
     }
@@ -367,8 +401,12 @@ mod tests {
     async fn a_taken_port_is_tried_again() {
         let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = holder.local_addr().unwrap().port();
-        let mut listener =
-            Listener::start(config(Some("127.0.0.1"), Family::Any, port), false, Duration::from_millis(10));
+        let mut listener = Listener::start(
+            config(Some("127.0.0.1"), Family::Any, port),
+            false,
+            Duration::from_millis(10),
+            Arc::default(),
+        );
         let Event::Down(error) = first(&mut listener).await else { panic!("bound twice") };
         assert!(bind_error_text(listener.config(), &error).contains("another program"));
         drop(holder);

@@ -2,5 +2,6 @@
 
 pub mod allow;
 pub mod listener;
+pub mod names;
 pub mod stream;
 pub mod tls;

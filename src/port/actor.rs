@@ -12,6 +12,7 @@ use crate::config::Connection;
 use crate::log::RepeatLimiter;
 use crate::metrics::{CloseReason, Metrics};
 use crate::net::listener::Listener;
+use crate::net::names::Names;
 use crate::net::tls::{self, Acceptor};
 use crate::status::{PortInfo, PortReporter, StatusTable};
 use crate::timer::PreciseTimer;
@@ -43,18 +44,20 @@ pub struct Environment {
     pub metrics: Arc<Metrics>,
     /// Where ports show their state.
     pub status: Arc<StatusTable>,
+    /// Look-ups of the names that listeners are bound to.
+    pub names: Arc<Names>,
     /// RFC 2217 signature of ports without the option.
     pub signature: Arc<str>,
 }
 
 /// Connector texts that are in use.
 #[derive(Debug, Default)]
-pub struct Claims(Mutex<HashSet<String>>);
+pub struct Claims(Mutex<HashSet<Arc<str>>>);
 
 impl Claims {
     /// Takes `text`; false when it is taken.
-    pub(super) fn take(&self, text: &str) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(text.to_owned())
+    pub(super) fn take(&self, text: &Arc<str>) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(Arc::clone(text))
     }
 
     /// Gives `text` back.
@@ -85,7 +88,9 @@ pub(super) struct Port {
     pub(super) inbox: Inbox,
     pub(super) listener: Listener,
     pub(super) tls: Option<Acceptor>,
-    pub(super) sessions: Vec<Session>,
+    /// Each in a box: a vector of its own would keep room for four where most ports have one.
+    #[allow(clippy::vec_box)]
+    pub(super) sessions: Vec<Box<Session>>,
     pub(super) leaving: Vec<Leaving>,
     pub(super) dev: DeviceState,
     /// Bytes for the device that it did not take yet; clients are read only while it is empty, so
@@ -122,7 +127,7 @@ impl Port {
     fn new(conn: Arc<Connection>, env: Environment, inbox: Inbox) -> Self {
         let report = env.status.register(&env.metrics, info(&conn));
         Self {
-            listener: Listener::stopped(conn.accepter.tcp.clone()),
+            listener: Listener::stopped(conn.accepter.tcp.clone(), Arc::clone(&env.names)),
             tls: None,
             sessions: Vec::new(),
             leaving: Vec::new(),
@@ -156,7 +161,8 @@ impl Port {
                     // without TLS the port would be open to everybody: rather not at all
                     error!(port = %self.name, "not listening: {e}");
                     self.report.not_listening(Some(e.to_string()));
-                    self.listener = Listener::stopped(self.conn.accepter.tcp.clone());
+                    self.listener =
+                        Listener::stopped(self.conn.accepter.tcp.clone(), Arc::clone(&self.env.names));
                     return;
                 }
             }
@@ -165,6 +171,7 @@ impl Port {
             self.conn.accepter.tcp.clone(),
             self.conn.accepter.telnet.is_some(),
             self.conn.options.accepter_retry,
+            Arc::clone(&self.env.names),
         );
         if self.listener.is_up() {
             self.report.listening();
@@ -240,7 +247,7 @@ impl Port {
     }
 
     fn stop_listening(&mut self) {
-        self.listener = Listener::stopped(self.conn.accepter.tcp.clone());
+        self.listener = Listener::stopped(self.conn.accepter.tcp.clone(), Arc::clone(&self.env.names));
         self.report.not_listening(None);
     }
 
@@ -375,14 +382,5 @@ fn info(conn: &Connection) -> PortInfo {
         accepter: conn.accepter.text.clone(),
         device: conn.connector.device.path.clone(),
         enabled: conn.enabled,
-    }
-}
-#[cfg(test)]
-mod sizes {
-    use super::*;
-    #[test]
-    fn sizes() {
-        macro_rules! s { ($($t:ty),*) => { $( eprintln!("{:5} {}", size_of::<$t>(), stringify!($t)); )* } }
-        s!(Port, Environment, Listener, Option<Acceptor>, DeviceState, OutBuf, Batch, PreciseTimer, Matcher, PortReporter, RepeatLimiter<&'static str>, Session, Leaving, super::super::device::OpenDevice, crate::serial::Device, crate::telnet::Codec, Connection, crate::config::Options, crate::config::Accepter, crate::config::Connector, crate::metrics::PortMetrics, crate::status::ClientReporter, Command, crate::net::stream::Stream, tokio::net::TcpListener, crate::serial::Opened, Phase, super::super::session::Held, crate::config::TcpListen, crate::serial::settings::DeviceConfig);
     }
 }

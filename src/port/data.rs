@@ -8,7 +8,7 @@ use super::session::Held;
 use crate::metrics::{CloseReason, Direction, DropDirection, DropReason};
 use crate::serial::IoFailure;
 use crate::serial::request::Request;
-use crate::telnet::{Codec, Item};
+use crate::telnet::Item;
 use crate::timer::PreciseTimer;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -71,7 +71,7 @@ impl Port {
         }
         scratch::with_encode(|data| self.decode(cx, index, input, data));
         let session = &mut self.sessions[index];
-        let malformed = session.codec.as_ref().map_or(0, Codec::dropped);
+        let malformed = session.codec.as_ref().map_or(0, |codec| codec.dropped());
         if malformed > session.malformed {
             self.report.metrics().telnet_malformed(malformed - session.malformed);
             session.malformed = malformed;

@@ -10,7 +10,6 @@ use crate::metrics::{CloseReason, DeviceFailure, DropDirection, DropReason, Port
 use crate::serial::request::Notice;
 use crate::serial::settings::LineSettings;
 use crate::serial::{Counters, Device, IoFailure, ModemLines, OpenError, OpenErrorKind, Opened};
-use crate::telnet::Codec;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -280,7 +279,7 @@ impl Port {
 
     /// Decides whether modem lines and counters are to be looked at.
     pub(super) fn schedule_look(&mut self) {
-        let watched = self.sessions.iter().any(|s| s.codec.as_ref().is_some_and(Codec::agreed));
+        let watched = self.sessions.iter().any(|s| s.codec.as_ref().is_some_and(|codec| codec.agreed()));
         let now = self.now;
         if let Some(open) = self.dev.open() {
             let wanted = open.counters.is_some() || (watched && open.has_modem);

@@ -27,7 +27,7 @@ pub(super) struct Held {
 pub(super) struct Session {
     pub(super) peer: SocketAddr,
     pub(super) stream: Stream,
-    pub(super) codec: Option<Codec>,
+    pub(super) codec: Option<Box<Codec>>,
     /// Ready for the wire (escaped), not written yet.
     pub(super) out: OutBuf,
     /// Escaped data that came while the client wanted silence.
@@ -52,7 +52,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(peer: SocketAddr, stream: Stream, codec: Option<Codec>, now: Instant) -> Self {
+    pub(super) fn new(peer: SocketAddr, stream: Stream, codec: Option<Box<Codec>>, now: Instant) -> Self {
         Self {
             peer,
             stream,

@@ -24,7 +24,7 @@ const LEAVING_LIMIT: usize = 32;
 /// A client that is off the port but has bytes to take.
 #[derive(Debug)]
 pub(super) struct Leaving {
-    session: Session,
+    session: Box<Session>,
     deadline: Instant,
 }
 
@@ -139,9 +139,9 @@ impl Port {
     }
 
     /// A session with telnet's opening already on its way.
-    fn session(&mut self, cx: &mut Context<'_>, stream: Stream, peer: SocketAddr) -> Session {
-        let codec = self.conn.accepter.telnet.map(Codec::new);
-        let mut session = Session::new(peer, stream, codec, self.now);
+    fn session(&mut self, cx: &mut Context<'_>, stream: Stream, peer: SocketAddr) -> Box<Session> {
+        let codec = self.conn.accepter.telnet.map(|options| Box::new(Codec::new(options)));
+        let mut session = Box::new(Session::new(peer, stream, codec, self.now));
         if let Some(codec) = &mut session.codec {
             let mut opening = Vec::new();
             codec.opening(&mut opening);
@@ -192,7 +192,7 @@ impl Port {
     }
 
     /// Takes a client off the port: logged, counted, and given time to take what is on its way.
-    pub(super) fn leave(&mut self, cx: &mut Context<'_>, mut session: Session, reason: CloseReason) {
+    pub(super) fn leave(&mut self, cx: &mut Context<'_>, mut session: Box<Session>, reason: CloseReason) {
         if let Some(mut report) = session.report.take() {
             report.set_reason(reason);
             let (time, from_client, to_client) = report.summary();
@@ -216,7 +216,7 @@ impl Port {
         self.schedule_look();
     }
 
-    fn let_go(&mut self, cx: &mut Context<'_>, session: Session) {
+    fn let_go(&mut self, cx: &mut Context<'_>, session: Box<Session>) {
         if self.leaving.len() >= LEAVING_LIMIT {
             self.cut(0);
         }
