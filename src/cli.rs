@@ -8,6 +8,7 @@
 //! `-v` prints the version under both names, as in ser2net, so that scripts which probe with it work;
 //! `-l` is what makes the log more talkative.
 
+use crate::commands::Output;
 use clap::error::ErrorKind;
 use clap::{ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
@@ -67,6 +68,13 @@ pub enum Command {
     Check {
         /// The files; `-` is standard input.
         files: Vec<PathBuf>,
+    },
+    /// Turn a configuration file into version 2 YAML.
+    Convert {
+        /// The file; `-` is standard input.
+        file: PathBuf,
+        /// Where the result goes.
+        output: Output,
     },
     /// Run on simulated devices.
     Demo {
@@ -146,6 +154,14 @@ Signals: SIGHUP reads the configuration again, SIGTERM and SIGINT end the progra
 Environment: RUST_LOG chooses log levels (for instance RUST_LOG=serbroker=debug).
 Exit status: 0 well done, 1 mistake in arguments or configuration, or failure.";
 
+const CONVERT_HELP: &str = "\
+What does not run, and options that do nothing yet, become comments at their place and are
+named on standard error with file, line and column.
+
+Exit status: 0 when every connection runs from the result as it did from FILE, 1 when one
+does not run (in FILE, or in the result) or when FILE cannot be read or OUT not be written.
+The result is written with both.";
+
 /// Serial ports on the network: raw, telnet, RFC 2217 and TLS. Reads the configuration of ser2net.
 #[derive(Debug, Parser)]
 #[command(
@@ -169,6 +185,19 @@ enum Sub {
         /// Files to check; - is standard input
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
+    },
+    /// Turn a configuration file of any format into version 2 YAML, with its comments
+    #[command(after_help = CONVERT_HELP)]
+    Convert {
+        /// File to convert, one-line format or YAML; - is standard input
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Write to this file instead of standard output
+        #[arg(short = 'o', long = "output", value_name = "OUT")]
+        output: Option<PathBuf>,
+        /// Replace OUT if it exists
+        #[arg(long = "force", requires = "output")]
+        force: bool,
     },
     /// Serve simulated devices on loopback and print commands to try; ends with Ctrl-C
     Demo {
@@ -248,6 +277,9 @@ pub fn parse(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Result
             }
             Ok(match sub {
                 Sub::Check { files } => Command::Check { files },
+                Sub::Convert { file, output, force } => {
+                    Command::Convert { file, output: Output { file: output, force } }
+                }
                 Sub::Demo { verbose } => Command::Demo { verbosity: verbose },
             })
         }

@@ -4,6 +4,7 @@
 //! A [`Config`] is valid: what is in it can be run as it is.
 
 pub mod address;
+pub mod convert;
 pub mod error;
 pub mod files;
 pub mod gensio;
@@ -14,6 +15,7 @@ pub mod raw;
 pub mod render;
 pub mod resolve;
 pub mod suggest;
+pub mod values;
 pub mod yaml;
 
 use crate::serial::settings::DeviceConfig;

@@ -17,6 +17,7 @@ use super::error::{Diagnostic, Severity};
 use super::options;
 use super::raw::{RawFile, RawValue, Spanned};
 use ipnet::IpNet;
+pub(super) use layers::is_idle;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 

@@ -1,6 +1,7 @@
 //! The one-line format of ser2net 2.x to 4.4 (ser2net.conf):
 //! `<network port>:<state>:<timeout>:<device>:<options>` and the definitions beside it.
 
+pub(super) mod convert;
 mod definitions;
 mod grammar;
 mod lines;
@@ -45,12 +46,14 @@ impl Session {
     /// Reads a text.
     pub(super) fn read(&mut self, source: &Arc<Source>) {
         for line in lines::lines(source) {
-            match grammar::keyword(&line.text) {
-                Some((word, _)) if definitions::KEYWORDS.contains(&word) => {
-                    self.definition(&line);
-                }
-                _ => self.port(&line),
-            }
+            self.line(&line);
+        }
+    }
+
+    fn line(&mut self, line: &Line) {
+        match grammar::keyword(&line.text) {
+            Some((word, _)) if definitions::KEYWORDS.contains(&word) => self.definition(line),
+            _ => self.port(line),
         }
     }
 

@@ -84,7 +84,7 @@ fn keep(list: &mut Vec<Setting>, setting: Setting, report: &mut Report) {
 }
 
 /// Whether this value asks for nothing, so that nothing is missing when it is left out.
-pub(super) fn is_idle(row: &Row, value: &Value) -> bool {
+pub(in crate::config) fn is_idle(row: &Row, value: &Value) -> bool {
     match (row.kind, value) {
         (Kind::Bool, Value::Bool(set)) => row.default.and_then(options::bool_of) == Some(*set),
         (Kind::Choice(_), Value::Text(text)) => text == "off",

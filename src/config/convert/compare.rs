@@ -1,0 +1,135 @@
+//! Whether the converted text means the same.
+
+use crate::config::values::{self, InForce};
+use crate::config::{Accepter, Config, Connection, Connector, gensio};
+
+/// An accepter string with the type that ser2net 4.6 wants to be written: `tcp,2000` for `2000`.
+/// Other strings come back as they are.
+pub(in crate::config) fn typed(text: &str) -> String {
+    let Ok(stack) = gensio::parse(text, gensio::Side::Accepter) else { return text.to_owned() };
+    let (None, Some(tail)) = (&stack.base, &stack.tail) else { return text.to_owned() };
+    let filters = &text[..tail.place.start];
+    // `ipv4,tcp,host,port` names the type behind the family
+    let mut fields: Vec<&str> = tail.text.split(',').map(str::trim_start).collect();
+    let named = fields.iter().take(fields.len().saturating_sub(1)).position(|f| *f == "tcp");
+    match named {
+        Some(at) => {
+            fields.remove(at);
+            format!("{filters}tcp,{}", fields.join(","))
+        }
+        // another protocol, or nothing that could run
+        None if fields.iter().any(|f| matches!(*f, "udp" | "sctp")) => text.to_owned(),
+        None => format!("{filters}tcp,{}", tail.text),
+    }
+}
+
+/// What is not the same in two configurations.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Differences {
+    /// Connection of the first, and what is different about it.
+    pub(super) connections: Vec<(String, String)>,
+    /// Differences that belong to no connection of the first.
+    pub(super) others: Vec<String>,
+    /// Connections whose `\p` shows another text: name, before, now.
+    pub(super) shown: Vec<(String, String, String)>,
+}
+
+/// Compares two configurations. The type that was put into accepters counts as no difference.
+pub(super) fn compare(before: &Config, after: &Config) -> Differences {
+    let mut differences = Differences::default();
+    let Config { connections, metrics } = before;
+    if *metrics != after.metrics {
+        differences.others.push("metrics would be served at another place".to_owned());
+    }
+    for connection in connections {
+        let Some(now) = after.connections.iter().find(|c| c.name == connection.name) else {
+            differences.connections.push((connection.name.clone(), "it would not run".to_owned()));
+            continue;
+        };
+        let mut expected = connection.clone();
+        if now.accepter.text == typed(&connection.accepter.text) {
+            expected.accepter.text.clone_from(&now.accepter.text);
+        }
+        if expected != *now {
+            differences.connections.push((connection.name.clone(), describe(&expected, now)));
+        } else if expected.accepter.text != connection.accepter.text && shows_accepter(connection) {
+            let texts = (connection.accepter.text.clone(), now.accepter.text.clone());
+            differences.shown.push((connection.name.clone(), texts.0, texts.1));
+        }
+    }
+    let known = |name: &str| connections.iter().any(|c| c.name == name);
+    for new in after.connections.iter().filter(|c| !known(&c.name)) {
+        differences.others.push(format!("a connection '{}' would run that did not", new.name));
+    }
+    let order = |config: &Config| config.connections.iter().map(|c| c.name.clone()).collect::<Vec<_>>();
+    if differences.connections.is_empty() && differences.others.is_empty() && order(before) != order(after) {
+        differences.others.push("the connections would stand in another order".to_owned());
+    }
+    differences
+}
+
+fn shows_accepter(connection: &Connection) -> bool {
+    let o = &connection.options;
+    [&o.banner, &o.openstr, &o.closestr].into_iter().flatten().any(|template| {
+        let mut bytes = template.0.iter();
+        std::iter::from_fn(|| bytes.next().map(|b| (*b == b'\\').then(|| bytes.next()).flatten()))
+            .any(|escaped| escaped == Some(&b'p'))
+    })
+}
+
+/// What is different about a connection, in words.
+fn describe(before: &Connection, after: &Connection) -> String {
+    let mut parts = Vec::new();
+    let show = |v: &Option<String>| v.clone().unwrap_or_else(|| "nothing".to_owned());
+    let after_values = values::in_force(after);
+    for InForce { place, name, value } in values::in_force(before) {
+        let now = after_values.iter().find(|v| v.place == place && v.name == name);
+        let now = now.map_or(&None, |v| &v.value);
+        if *now != value {
+            parts.push(format!("{name} would be {} instead of {}", show(now), show(&value)));
+        }
+    }
+    let Connection { name: _, enabled, accepter, connector, timeout, options: _ } = before;
+    if *enabled != after.enabled {
+        parts.push("it would be switched the other way".to_owned());
+    }
+    if *timeout != after.timeout {
+        parts.push("the timeout would be another".to_owned());
+    }
+    let Accepter { text, telnet: _, tls: _, tcp } = accepter;
+    if *text != after.accepter.text {
+        parts.push(format!("the accepter would be '{}' instead of '{text}'", after.accepter.text));
+    } else if *tcp != after.accepter.tcp {
+        parts.push("it would listen at another place".to_owned());
+    }
+    let Connector { text, device: _ } = connector;
+    if *text != after.connector.text {
+        parts.push(format!("the connector would be '{}' instead of '{text}'", after.connector.text));
+    }
+    if parts.is_empty() {
+        parts.push("it would not be the same".to_owned());
+    }
+    parts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accepters_get_their_type() {
+        for (text, expected) in [
+            ("2000", "tcp,2000"),
+            ("localhost,2000", "tcp,localhost,2000"),
+            ("telnet(rfc2217),3001", "telnet(rfc2217),tcp,3001"),
+            ("telnet,ipv6,tcp,::1,2000", "telnet,tcp,ipv6,::1,2000"),
+            ("tcp,2000", "tcp,2000"),
+            ("telnet,ssl(key=/k),tcp(nodelay),::1,2000", "telnet,ssl(key=/k),tcp(nodelay),::1,2000"),
+            ("udp,2000", "udp,2000"),
+            ("ipv4,udp,2000", "ipv4,udp,2000"),
+        ] {
+            assert_eq!(typed(text), expected);
+            assert_eq!(typed(expected), expected);
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Turns files of every format into version 2 YAML (`serbroker convert`).
+//!
+//! A front end rewrites its text into an [`outline`], entry by entry and with the comments. Then
+//! the outline is written, and what it means is compared with what the original means: a conversion
+//! is not believed, it is checked.
+
+mod compare;
+pub(in crate::config) mod notes;
+pub(in crate::config) mod outline;
+#[cfg(test)]
+mod tests;
+
+use super::error::{Diagnostic, Severity, Source, Span};
+use super::load::{self, Format};
+use super::options::{self, Kind, Place, Row, Status};
+use super::raw::{RawConnection, RawFile};
+use super::resolve;
+use super::{Config, legacy, yaml};
+use outline::{Body, Entry, Note};
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+pub(in crate::config) use compare::typed;
+
+/// A converted text and what is to be said about it.
+#[derive(Debug)]
+pub struct Conversion {
+    /// Version 2 YAML.
+    pub text: String,
+    /// What was wrong with the original, and what could not be carried over.
+    pub remarks: Vec<Diagnostic>,
+}
+
+impl Conversion {
+    /// Every connection of the original runs from the converted text as it did before.
+    pub fn is_complete(&self) -> bool {
+        self.remarks.iter().all(|d| d.severity == Severity::Warning)
+    }
+}
+
+/// Converts a text. `name` is what messages call it, `path` where it stands: files that it includes
+/// are looked for beside it.
+pub fn convert(text: &str, name: &str, path: &Path) -> Conversion {
+    let source = Arc::new(Source::new(name, text));
+    let (raw, diagnostics) = load::load_source(&source, path);
+    let (config, more) = resolve::resolve(&raw);
+    let mut context = Context::new(&raw, &config, diagnostics.into_iter().chain(more).collect());
+    let body = match load::recognise(text, path) {
+        Format::Yaml => yaml::convert::outline(&source, &mut context),
+        Format::Legacy => legacy::convert::outline(&source, &mut context),
+    };
+    let text = outline::write(&body);
+    let mut remarks = context.diagnostics;
+    let result = Arc::new(Source::new(name, text));
+    let (again, _) = load::load_source(&result, path);
+    let (after, _) = resolve::resolve(&again);
+    remarks.extend(differences(&raw, &config, &after));
+    Conversion { text: result.text.clone(), remarks }
+}
+
+/// What of the original the converted text does not do in the same way.
+fn differences(raw: &RawFile, before: &Config, after: &Config) -> Vec<Diagnostic> {
+    let found = compare::compare(before, after);
+    let place = |name: &str| raw.connections.iter().find(|c| c.name.value == name);
+    let say = |severity, connection: Option<String>, message| Diagnostic {
+        severity,
+        span: connection.as_deref().and_then(place).map(|c| c.name.span.clone()),
+        message,
+        help: None,
+        connection,
+        later: false,
+    };
+    let mut list = Vec::new();
+    for (name, what) in found.connections {
+        let message = format!("the conversion is not the same: {what}");
+        list.push(say(Severity::Error, Some(name), message));
+    }
+    for what in found.others {
+        list.push(say(Severity::Error, None, format!("the conversion is not the same: {what}")));
+    }
+    for (name, before, now) in found.shown {
+        let message = format!("\\p in its texts shows '{now}' from now on, no longer '{before}'");
+        list.push(say(Severity::Warning, Some(name), message));
+    }
+    list
+}
+
+/// What a front end needs to know about the original while it rewrites it.
+pub(in crate::config) struct Context<'a> {
+    /// Connections that run, by the first byte of their name in the text.
+    running: HashMap<usize, &'a RawConnection>,
+    /// Everything that is said about the original, and what the conversion adds.
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl<'a> Context<'a> {
+    fn new(raw: &'a RawFile, config: &Config, diagnostics: Vec<Diagnostic>) -> Self {
+        let runs = |c: &&RawConnection| config.connections.iter().any(|known| known.name == c.name.value);
+        let running = raw.connections.iter().filter(runs).map(|c| (c.name.span.start, c)).collect();
+        Self { running, diagnostics }
+    }
+
+    /// The connection whose name begins at this byte, when it runs.
+    pub(in crate::config) fn running(&self, name: &Span) -> Option<&'a RawConnection> {
+        let found = self.running.get(&name.start).copied()?;
+        Arc::ptr_eq(&found.name.span.source, &name.source).then_some(found)
+    }
+
+    /// Why nothing runs of what stands in a part of the text.
+    pub(in crate::config) fn reason(&self, part: &Span) -> Option<&str> {
+        let inside = |d: &&Diagnostic| {
+            d.span.as_ref().is_some_and(|s| {
+                Arc::ptr_eq(&s.source, &part.source) && (part.start..part.end).contains(&s.start)
+            })
+        };
+        let found = self.diagnostics.iter().filter(inside).max_by_key(|d| (d.severity, d.later))?;
+        Some(&found.message)
+    }
+
+    /// Whether there is a mistake in a part of the text that belongs to no connection.
+    pub(in crate::config) fn is_broken(&self, part: &Span) -> bool {
+        self.diagnostics.iter().any(|d| {
+            d.severity > Severity::Warning
+                && d.connection.is_none()
+                && d.span.as_ref().is_some_and(|s| {
+                    Arc::ptr_eq(&s.source, &part.source) && (part.start..part.end.max(part.start + 1)).contains(&s.start)
+                })
+        })
+    }
+
+    /// Says something about a place, unless something is said about it already.
+    pub(in crate::config) fn say(&mut self, diagnostic: Diagnostic) {
+        let place = |d: &Diagnostic| d.span.as_ref().map(|s| s.start);
+        if !self.diagnostics.iter().any(|d| place(d) == place(&diagnostic)) {
+            self.diagnostics.push(diagnostic);
+        }
+    }
+
+    /// Lines of the text as comments, with the reason above them.
+    pub(in crate::config) fn left_out(&mut self, part: &Span) -> Vec<Note> {
+        let reason = self.reason(part).map(str::to_owned);
+        if reason.is_none() {
+            let message = "this is not carried over: nothing of it runs";
+            self.say(Diagnostic::new(Severity::Warning, part.clone(), message));
+        }
+        let reason = reason.as_deref().unwrap_or("nothing of it runs");
+        let mut notes = vec![Note::comment(&format!("left out: {reason}"))];
+        let text = part.source.text.as_str();
+        let start = text[..part.start].rfind('\n').map_or(0, |at| at + 1);
+        notes.extend(commented(&text[start..part.end]));
+        notes
+    }
+
+    /// The comment for an option that is not carried over, or `None` for one that is.
+    pub(in crate::config) fn idle(&mut self, option: &Entry, row: Option<&Row>, text: &str, span: &Span) -> Option<Note> {
+        let message = match row {
+            Some(row) if row.status == Status::Active => return None,
+            // what asks for nothing costs nothing
+            Some(row) if row.read(Some(text)).is_ok_and(|read| resolve::is_idle(row, &read.value)) => return None,
+            Some(row) => format!("option {} is not yet active", row.name),
+            None => format!("'{}' is not an option", option.key),
+        };
+        let outline::Value::Text(value) = &option.value else { return None };
+        let comment = format!("{message}: {}: {}", option.key, outline::scalar(value, false));
+        self.say(Diagnostic::new(Severity::Warning, span.clone(), message).later());
+        Some(Note::comment(&comment))
+    }
+}
+
+/// Lines as comments. What is a comment already, or blank, stays so.
+pub(in crate::config) fn commented(text: &str) -> Vec<Note> {
+    let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+    let filled = lines.iter().filter(|line| !line.is_empty());
+    let width = |line: &str| line.len() - line.trim_start_matches(' ').len();
+    let indent = filled.map(|line| width(line)).min().unwrap_or(0);
+    lines
+        .iter()
+        .map(|line| match line.get(indent..).unwrap_or("") {
+            "" => Note::Blank,
+            line if line.trim_start().starts_with('#') => Note::written(line.trim_start()),
+            line => Note::comment(line),
+        })
+        .collect()
+}
+
+/// Whether an entry of a `default:` section does something.
+pub(in crate::config) fn default_row(class: &str, name: &str) -> Option<&'static Row> {
+    options::find_default(Some(class).filter(|class| !class.is_empty()), name)
+}
+
+/// The row of an option of connections.
+pub(in crate::config) fn option_row(name: &str) -> Option<&'static Row> {
+    options::find(Place::Connection, name).filter(|row| row.kind != Kind::Flag)
+}
+
+/// The text as version 2 writes it: `=(` and `={` would be substitutions.
+pub(in crate::config) fn literal(text: &str) -> String {
+    text.replace("=(", "=(=").replace("={", "={=")
+}
+
+/// A whole file from its entries: blank lines at the end say nothing.
+pub(in crate::config) fn finished(mut body: Body) -> Body {
+    while body.tail.last() == Some(&Note::Blank) {
+        body.tail.pop();
+    }
+    body
+}
