@@ -103,11 +103,11 @@ impl Notes {
     }
 
     /// The comments below the last key of a mapping that stand as far to the right as its keys,
-    /// with the blank lines between them.
-    pub(in crate::config) fn below(&mut self, column: usize) -> Vec<Note> {
+    /// with the blank lines between them, up to `limit`, where something else begins.
+    pub(in crate::config) fn below(&mut self, column: usize, limit: usize) -> Vec<Note> {
         let comment_follows = |found: &std::collections::VecDeque<Found>| {
             let next = found.iter().find(|f| f.note != Note::Blank);
-            next.is_some_and(|f| f.column.is_some_and(|c| c >= column))
+            next.is_some_and(|f| f.at < limit && f.column.is_some_and(|c| c >= column))
         };
         let mut notes = Vec::new();
         while comment_follows(&self.found) {
@@ -150,8 +150,9 @@ mod tests {
     fn the_column_decides_where_a_comment_below_belongs() {
         let text = "    # deep\n\n    # too\n  # not\n";
         let mut notes = Notes::of_yaml(text, &[]);
-        assert_eq!(notes.below(4).len(), 3);
-        assert_eq!(notes.below(4), []);
+        assert_eq!(notes.below(4, 4).len(), 0);
+        assert_eq!(notes.below(4, usize::MAX).len(), 3);
+        assert_eq!(notes.below(4, usize::MAX), []);
         assert_eq!(notes.before(usize::MAX), [Note::Comment("# not".to_owned())]);
     }
 }

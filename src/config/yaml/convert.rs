@@ -25,7 +25,7 @@ pub(in crate::config) fn outline(source: &Arc<Source>, context: &mut Context<'_>
     }
     taken.sort_by_key(|range| range.start);
     let notes = Notes::of_yaml(&source.text[..good], &taken);
-    let mut rewriter = Rewriter { source, context, notes, names: HashMap::new(), lifted: Vec::new(), body: Body::default() };
+    let mut rewriter = Rewriter { source, context, notes, taken, names: HashMap::new(), lifted: Vec::new(), body: Body::default() };
     for (key, value) in &entries {
         rewriter.main_entry(key, value.as_ref());
     }
@@ -108,6 +108,8 @@ struct Rewriter<'a, 'c> {
     source: &'a Arc<Source>,
     context: &'a mut Context<'c>,
     notes: Notes,
+    /// Places of all scalars, in order.
+    taken: Vec<Range<usize>>,
     names: HashMap<String, Meaning>,
     /// Definitions from anchors inside of the entry at hand, which have to stand in front of it.
     lifted: Vec<Entry>,
@@ -252,7 +254,7 @@ impl Rewriter<'_, '_> {
                 }
             }
         }
-        let below = self.notes.below(column);
+        let below = self.below(column, value);
         self.body.note(below);
         let inner = std::mem::replace(&mut self.body, outer);
         self.put_lifted();
@@ -531,7 +533,9 @@ impl Rewriter<'_, '_> {
     /// The comments below the last key of a mapping, whose keys stand in a column.
     fn below(&mut self, column: usize, map: &Node) -> Vec<Note> {
         let mut notes = self.notes.before(end_of(map));
-        notes.extend(self.notes.below(column));
+        let next = self.taken.partition_point(|range| range.start < end_of(map));
+        let limit = self.taken.get(next).map_or(usize::MAX, |range| range.start);
+        notes.extend(self.notes.below(column, limit));
         notes
     }
 }
