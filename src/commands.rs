@@ -27,7 +27,11 @@ fn report(file: &Path, reading: &Reading, out: &mut impl Write, errors: &mut imp
     let (wrong, warnings) = reading.counts();
     let connections = reading.config.connections.len();
     errors.write_all(render(&reading.diagnostics).as_bytes())?;
-    writeln!(out, "{}: {connections} connection(s), {wrong} error(s), {warnings} warning(s)", file.display())?;
+    writeln!(
+        out,
+        "{}: {connections} connection(s), {wrong} error(s), {warnings} warning(s)",
+        file.display()
+    )?;
     Ok(wrong == 0)
 }
 
@@ -61,7 +65,9 @@ pub fn convert_file(
     let told = errors.write_all(render(&conversion.remarks).as_bytes());
     told.map_err(|e| format!("cannot write what is to be said: {e}"))?;
     match target {
-        None => out.write_all(conversion.text.as_bytes()).map_err(|e| format!("cannot write the result: {e}"))?,
+        None => {
+            out.write_all(conversion.text.as_bytes()).map_err(|e| format!("cannot write the result: {e}"))?
+        }
         Some(target) => replace(target, conversion.text.as_bytes(), output.force)?,
     }
     Ok(conversion.is_complete())

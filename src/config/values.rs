@@ -3,7 +3,9 @@
 //! field that is missing here does not compile.
 
 use super::options::{self, Place, Row};
-use super::{Accepter, Connection, Connector, Family, Options, TcpListen, TelnetOptions, Template, TlsOptions};
+use super::{
+    Accepter, Connection, Connector, Family, Options, TcpListen, TelnetOptions, Template, TlsOptions,
+};
 use crate::serial::settings::{DeviceConfig, Flow, LineSettings, Rs485};
 use std::fmt::Write as _;
 
@@ -166,18 +168,8 @@ pub fn address_text(tcp: &TcpListen) -> String {
 
 /// The settings of a device.
 pub fn of_device(device: &DeviceConfig) -> Vec<InForce> {
-    let DeviceConfig {
-        path: _,
-        line,
-        nobreak,
-        uucp_lock,
-        dtr,
-        rts,
-        write_only,
-        read_only,
-        rs485,
-        drain_ms,
-    } = device;
+    let DeviceConfig { path: _, line, nobreak, uucp_lock, dtr, rts, write_only, read_only, rs485, drain_ms } =
+        device;
     let LineSettings { baud: _, size: _, parity: _, stop: _, flow, local, hangup_when_done } = line;
     let Flow { xonxoff, rtscts } = flow;
     let of = |name| slot(Place::Serial, name);

@@ -23,6 +23,18 @@ pub(in crate::config) fn typed(text: &str) -> String {
     }
 }
 
+/// A connector string with the type that ser2net 4.6 wants to be written: `serialdev,/dev/ttyS0`
+/// for `/dev/ttyS0`.
+pub(in crate::config) fn typed_connector(text: &str) -> String {
+    let Ok(stack) = gensio::parse(text, gensio::Side::Connector) else { return text.to_owned() };
+    match (&stack.base, &stack.tail) {
+        (None, Some(tail)) if tail.text.starts_with('/') => {
+            format!("{}serialdev,{}", &text[..tail.place.start], tail.text)
+        }
+        _ => text.to_owned(),
+    }
+}
+
 /// What is not the same in two configurations.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Differences {
@@ -30,8 +42,8 @@ pub(super) struct Differences {
     pub(super) connections: Vec<(String, String)>,
     /// Differences that belong to no connection of the first.
     pub(super) others: Vec<String>,
-    /// Connections whose `\p` shows another text: name, before, now.
-    pub(super) shown: Vec<(String, String, String)>,
+    /// Escapes that show another text: connection, escape, before, now.
+    pub(super) shown: Vec<(String, char, String, String)>,
 }
 
 /// Compares two configurations. The type that was put into accepters counts as no difference.
@@ -50,11 +62,24 @@ pub(super) fn compare(before: &Config, after: &Config) -> Differences {
         if now.accepter.text == typed(&connection.accepter.text) {
             expected.accepter.text.clone_from(&now.accepter.text);
         }
+        // the device says what the words mean, and is compared on its own
+        let bare = !connection.connector.text.starts_with("serialdev");
+        let put_in = now.connector.text == typed_connector(&connection.connector.text);
+        if put_in || bare && now.connector.text.starts_with("serialdev,") {
+            expected.connector.text.clone_from(&now.connector.text);
+        }
         if expected != *now {
             differences.connections.push((connection.name.clone(), describe(&expected, now)));
-        } else if expected.accepter.text != connection.accepter.text && shows_accepter(connection) {
-            let texts = (connection.accepter.text.clone(), now.accepter.text.clone());
-            differences.shown.push((connection.name.clone(), texts.0, texts.1));
+            continue;
+        }
+        let texts = [
+            ('p', &connection.accepter.text, &now.accepter.text),
+            ('d', &connection.connector.text, &now.connector.text),
+        ];
+        for (escape, before, now) in texts {
+            if before != now && shows(connection, escape) {
+                differences.shown.push((connection.name.clone(), escape, before.clone(), now.clone()));
+            }
         }
     }
     let known = |name: &str| connections.iter().any(|c| c.name == name);
@@ -68,12 +93,13 @@ pub(super) fn compare(before: &Config, after: &Config) -> Differences {
     differences
 }
 
-fn shows_accepter(connection: &Connection) -> bool {
+/// A client or the device is sent what the escape stands for.
+fn shows(connection: &Connection, escape: char) -> bool {
     let o = &connection.options;
     [&o.banner, &o.openstr, &o.closestr].into_iter().flatten().any(|template| {
         let mut bytes = template.0.iter();
         std::iter::from_fn(|| bytes.next().map(|b| (*b == b'\\').then(|| bytes.next()).flatten()))
-            .any(|escaped| escaped == Some(&b'p'))
+            .any(|escaped| escaped.is_some_and(|b| char::from(*b) == escape))
     })
 }
 
@@ -115,6 +141,18 @@ fn describe(before: &Connection, after: &Connection) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn connectors_get_their_type() {
+        for (text, expected) in [
+            ("/dev/ttyS0,9600", "serialdev,/dev/ttyS0,9600"),
+            ("keepopen,/dev/ttyS0", "keepopen,serialdev,/dev/ttyS0"),
+            ("sdev,/dev/ttyS0", "sdev,/dev/ttyS0"),
+            ("tcp,localhost,1", "tcp,localhost,1"),
+        ] {
+            assert_eq!(typed_connector(text), expected);
+        }
+    }
 
     #[test]
     fn accepters_get_their_type() {

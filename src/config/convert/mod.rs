@@ -5,6 +5,7 @@
 //! is not believed, it is checked.
 
 mod compare;
+mod model;
 pub(in crate::config) mod notes;
 pub(in crate::config) mod outline;
 #[cfg(test)]
@@ -21,7 +22,9 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-pub(in crate::config) use compare::typed;
+pub use model::to_yaml;
+
+pub(in crate::config) use compare::{typed, typed_connector};
 
 /// A converted text and what is to be said about it.
 #[derive(Debug)]
@@ -46,22 +49,29 @@ pub fn convert(text: &str, name: &str, path: &Path) -> Conversion {
     let (raw, diagnostics) = load::load_source(&source, path);
     let (config, more) = resolve::resolve(&raw);
     let mut context = Context::new(&raw, &config, diagnostics.into_iter().chain(more).collect());
-    let body = match load::recognise(text, path) {
+    let mut body = match load::recognise(text, path) {
         Format::Yaml => yaml::convert::outline(&source, &mut context),
         Format::Legacy => legacy::convert::outline(&source, &mut context),
     };
-    let text = outline::write(&body);
     let mut remarks = context.diagnostics;
-    let result = Arc::new(Source::new(name, text));
-    let (again, _) = load::load_source(&result, path);
-    let (after, _) = resolve::resolve(&again);
-    remarks.extend(differences(&raw, &config, &after));
-    Conversion { text: result.text.clone(), remarks }
+    let (mut text, mut found) = checked(&body, name, path, &config);
+    if model::replace(&mut body, &config, &found.connections) {
+        (text, found) = checked(&body, name, path, &config);
+    }
+    remarks.extend(differences(&raw, found));
+    Conversion { text, remarks }
+}
+
+/// The text of an outline, and what it does in another way than it should.
+fn checked(body: &Body, name: &str, path: &Path, before: &Config) -> (String, compare::Differences) {
+    let result = Arc::new(Source::new(name, outline::write(body)));
+    let (raw, _) = load::load_source(&result, path);
+    let (after, _) = resolve::resolve(&raw);
+    (result.text.clone(), compare::compare(before, &after))
 }
 
 /// What of the original the converted text does not do in the same way.
-fn differences(raw: &RawFile, before: &Config, after: &Config) -> Vec<Diagnostic> {
-    let found = compare::compare(before, after);
+fn differences(raw: &RawFile, found: compare::Differences) -> Vec<Diagnostic> {
     let place = |name: &str| raw.connections.iter().find(|c| c.name.value == name);
     let say = |severity, connection: Option<String>, message| Diagnostic {
         severity,
@@ -79,8 +89,8 @@ fn differences(raw: &RawFile, before: &Config, after: &Config) -> Vec<Diagnostic
     for what in found.others {
         list.push(say(Severity::Error, None, format!("the conversion is not the same: {what}")));
     }
-    for (name, before, now) in found.shown {
-        let message = format!("\\p in its texts shows '{now}' from now on, no longer '{before}'");
+    for (name, escape, before, now) in found.shown {
+        let message = format!("\\{escape} in its texts shows '{now}' from now on, no longer '{before}'");
         list.push(say(Severity::Warning, Some(name), message));
     }
     list
@@ -114,7 +124,7 @@ impl<'a> Context<'a> {
                 Arc::ptr_eq(&s.source, &part.source) && (part.start..part.end).contains(&s.start)
             })
         };
-        let found = self.diagnostics.iter().filter(inside).max_by_key(|d| (d.severity, d.later))?;
+        let found = self.diagnostics.iter().filter(inside).max_by_key(|d| (d.severity, !d.later))?;
         Some(&found.message)
     }
 
@@ -124,7 +134,8 @@ impl<'a> Context<'a> {
             d.severity > Severity::Warning
                 && d.connection.is_none()
                 && d.span.as_ref().is_some_and(|s| {
-                    Arc::ptr_eq(&s.source, &part.source) && (part.start..part.end.max(part.start + 1)).contains(&s.start)
+                    Arc::ptr_eq(&s.source, &part.source)
+                        && (part.start..part.end.max(part.start + 1)).contains(&s.start)
                 })
         })
     }
@@ -153,11 +164,19 @@ impl<'a> Context<'a> {
     }
 
     /// The comment for an option that is not carried over, or `None` for one that is.
-    pub(in crate::config) fn idle(&mut self, option: &Entry, row: Option<&Row>, text: &str, span: &Span) -> Option<Note> {
+    pub(in crate::config) fn idle(
+        &mut self,
+        option: &Entry,
+        row: Option<&Row>,
+        text: &str,
+        span: &Span,
+    ) -> Option<Note> {
         let message = match row {
             Some(row) if row.status == Status::Active => return None,
             // what asks for nothing costs nothing
-            Some(row) if row.read(Some(text)).is_ok_and(|read| resolve::is_idle(row, &read.value)) => return None,
+            Some(row) if row.read(Some(text)).is_ok_and(|read| resolve::is_idle(row, &read.value)) => {
+                return None;
+            }
             Some(row) => format!("option {} is not yet active", row.name),
             None => format!("'{}' is not an option", option.key),
         };
@@ -196,7 +215,14 @@ pub(in crate::config) fn option_row(name: &str) -> Option<&'static Row> {
 
 /// The text as version 2 writes it: `=(` and `={` would be substitutions.
 pub(in crate::config) fn literal(text: &str) -> String {
-    text.replace("=(", "=(=").replace("={", "={=")
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("=(").into_iter().chain(rest.find("={")).min() {
+        out.push_str(&rest[..at + 2]);
+        out.push('=');
+        rest = &rest[at + 2..];
+    }
+    out + rest
 }
 
 /// A whole file from its entries: blank lines at the end say nothing.

@@ -198,8 +198,10 @@ impl Rewriter<'_, '_> {
 
     fn default(&mut self, line: &Line, body: &str) -> bool {
         let name = body.split(':').next().unwrap_or("").trim();
-        let is_it = |option: &&RawOption| option.name.value.ends_with(&format!(":{}", name.replace('_', "-")))
-            || option.name.value.ends_with(&format!(":{name}"));
+        let is_it = |option: &&RawOption| {
+            option.name.value.ends_with(&format!(":{}", name.replace('_', "-")))
+                || option.name.value.ends_with(&format!(":{name}"))
+        };
         // the line was read just now, so it is the last one of its name
         let Some(option) = self.session.definitions.defaults().iter().rfind(is_it).cloned() else {
             return self.remctl(line, name);
@@ -228,7 +230,8 @@ impl Rewriter<'_, '_> {
         if name != "remctl" {
             return false;
         }
-        self.body.note([Note::comment(&line.text), Note::comment("is telnet(rfc2217) in the accepters below")]);
+        self.body
+            .note([Note::comment(&line.text), Note::comment("is telnet(rfc2217) in the accepters below")]);
         true
     }
 
@@ -238,9 +241,10 @@ impl Rewriter<'_, '_> {
         let raw = self.context.running(&line.span(port));
         let Some(raw) = raw else { return self.leave_out(&line.whole()) };
         let mut body = Body::default();
-        let RawConnection { name, enabled, accepter, connector, timeout, defaults, options, origin: _ } = raw;
+        let RawConnection { name, enabled, accepter, connector: _, timeout, defaults, options, origin: _ } =
+            raw;
         body.push(Entry::text("accepter", literal(&convert::typed(&accepter.value))));
-        body.push(Entry::text("connector", self.connector(line, &fields, &connector.value)));
+        body.push(Entry::text("connector", self.connector(line, &fields, raw)));
         if !enabled {
             body.push(Entry::text("enable", "off"));
         }
@@ -269,14 +273,23 @@ impl Rewriter<'_, '_> {
     }
 
     /// The connector string; the device by the name of its DEVICE: line.
-    fn connector(&self, line: &Line, fields: &grammar::Fields, text: &str) -> String {
+    fn connector(&self, line: &Line, fields: &grammar::Fields, raw: &RawConnection) -> String {
+        let text = raw.connector.value.as_str();
         let rest = fields.rest.clone().map_or("", |rest| &line.text[rest]).trim_start();
         let name = rest.split(':').next().unwrap_or("").trim();
         let named = self.session.definitions.device(name).filter(|path| !path.is_empty());
-        match named.and_then(|path| text.strip_prefix(path)) {
-            Some(after) => format!("=({}){}", self.names.get("DEVICE", name), literal(after)),
-            None => literal(text),
-        }
+        let (path, words) = match named.and_then(|path| text.strip_prefix(path)) {
+            Some(after) => (format!("=({})", self.names.get("DEVICE", name)), after),
+            None => {
+                let end = text.find(',').unwrap_or(text.len());
+                (literal(&text[..end]), &text[end..])
+            }
+        };
+        let words: Vec<&str> = words.split(',').filter(|word| !word.is_empty()).collect();
+        let is_speed = |d: &RawOption| d.name.value.rsplit(':').next() == Some("speed");
+        let mut parts = vec!["serialdev".to_owned(), path];
+        parts.extend(shorter(&words, raw.defaults.iter().any(is_speed)));
+        parts.join(",")
     }
 
     fn option(&mut self, list: &mut Body, option: &RawOption, defaults: &[RawOption]) {
@@ -328,6 +341,49 @@ impl Rewriter<'_, '_> {
         }
         found
     }
+}
+
+/// The words behind the device as one writes them today: `9600n81` for `9600 8DATABITS NONE
+/// 1STOPBIT`. With a default for the speed a word that is missing may mean another thing than usual.
+fn shorter(words: &[&str], has_default: bool) -> Vec<String> {
+    let (mut speed, mut parity, mut size, mut stop) = (None, None, None, None);
+    let mut rest: Vec<String> = Vec::new();
+    for word in words {
+        let lower = word.to_lowercase();
+        let slot = match lower.as_str() {
+            "none" | "even" | "odd" | "mark" | "space" => &mut parity,
+            _ if lower.ends_with("databits") => &mut size,
+            _ if lower.ends_with("stopbit") || lower.ends_with("stopbits") => &mut stop,
+            _ if lower.bytes().all(|b| b.is_ascii_digit()) => &mut speed,
+            _ if lower.starts_with(|c: char| c.is_ascii_digit()) => {
+                // a mode of its own says several of these at once: the order counts
+                return words.iter().map(|word| literal(word)).collect();
+            }
+            // what is said twice counts once, the last time
+            _ => {
+                let key = lower.split('=').next().unwrap_or("").to_owned();
+                rest.retain(|other| other.split('=').next() != Some(&key));
+                rest.push(lower);
+                continue;
+            }
+        };
+        *slot = lower.chars().next();
+        if lower.bytes().all(|b| b.is_ascii_digit()) {
+            // the whole number, kept beside its mark
+            rest.retain(|other| !other.starts_with(|c: char| c.is_ascii_digit()));
+            rest.insert(0, lower);
+        }
+    }
+    let complete = parity.is_some() && size.is_some() && stop.is_some();
+    if has_default && !complete || speed.is_none() && (has_default || parity.or(size).or(stop).is_some()) {
+        return words.iter().map(|word| literal(word)).collect();
+    }
+    if let Some(number) = rest.first_mut().filter(|_| speed.is_some()) {
+        number.push(parity.unwrap_or('n'));
+        number.push(size.unwrap_or('8'));
+        number.push(stop.unwrap_or('1'));
+    }
+    rest.iter().map(|word| literal(word)).collect()
 }
 
 /// The comment behind the options of a line.

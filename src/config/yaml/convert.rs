@@ -25,7 +25,16 @@ pub(in crate::config) fn outline(source: &Arc<Source>, context: &mut Context<'_>
     }
     taken.sort_by_key(|range| range.start);
     let notes = Notes::of_yaml(&source.text[..good], &taken);
-    let mut rewriter = Rewriter { source, context, notes, taken, names: HashMap::new(), lifted: Vec::new(), body: Body::default() };
+    let mut rewriter = Rewriter {
+        source,
+        context,
+        notes,
+        taken,
+        names: HashMap::new(),
+        lifted: Vec::new(),
+        one_line: false,
+        body: Body::default(),
+    };
     for (key, value) in &entries {
         rewriter.main_entry(key, value.as_ref());
     }
@@ -48,9 +57,9 @@ fn read(source: &Arc<Source>) -> (Vec<(Node, Option<Node>)>, usize) {
     match documents(&mut builder, &mut entries) {
         Ok(()) => (entries, source.text.len()),
         Err(_) => {
-            let end = entries.last().map_or(0, |(key, value): &(Node, Option<Node>)| {
-                value.as_ref().map_or(key.span.end, end_of)
-            });
+            let end = entries
+                .last()
+                .map_or(0, |(key, value): &(Node, Option<Node>)| value.as_ref().map_or(key.span.end, end_of));
             // to the end of the line: a comment may stand there
             let end = if end == 0 { 0 } else { line_end(&source.text, end) };
             (entries, end)
@@ -113,6 +122,8 @@ struct Rewriter<'a, 'c> {
     names: HashMap<String, Meaning>,
     /// Definitions from anchors inside of the entry at hand, which have to stand in front of it.
     lifted: Vec<Entry>,
+    /// What is read is written on one line, so comments wait.
+    one_line: bool,
     body: Body,
 }
 
@@ -256,6 +267,7 @@ impl Rewriter<'_, '_> {
         }
         let below = self.below(column, value);
         self.body.note(below);
+        let comment = comment.or_else(|| self.behind(value));
         let inner = std::mem::replace(&mut self.body, outer);
         self.put_lifted();
         if inner.entries.is_empty() {
@@ -267,7 +279,7 @@ impl Rewriter<'_, '_> {
     }
 
     fn default(&mut self, name: &str, key: &Node, value: &Node, version: Version) {
-        let trailing = self.behind_key(key, value);
+        let mut trailing = self.behind_key(key, value);
         let (mut text, mut class) = (String::new(), String::new());
         let mut body = Body::default();
         if let Kind::Map(entries) = &value.kind {
@@ -287,6 +299,7 @@ impl Rewriter<'_, '_> {
             }
             let below = self.below(column(map_key(value)), value);
             body.note(below);
+            trailing = trailing.or_else(|| self.behind(value));
         } else {
             text = self.text(value, version);
             body.push(Entry { trailing: self.behind(value), ..Entry::text("value", text.clone()) });
@@ -294,9 +307,11 @@ impl Rewriter<'_, '_> {
         let span = field(value, "name").filter(|_| version == Version::One).map_or(&key.span, |n| &n.span);
         let shown = Entry::text(name, text.clone());
         if let Some(note) = self.context.idle(&shown, default_row(&class, name), &text, span) {
-            self.body.note(body.entries.into_iter().flat_map(|e| {
-                e.lead.into_iter().chain(e.trailing.map(Note::Comment))
-            }));
+            self.body.note(
+                body.entries
+                    .into_iter()
+                    .flat_map(|e| e.lead.into_iter().chain(e.trailing.map(Note::Comment))),
+            );
             self.body.note(body.tail);
             self.body.note([note]);
             self.body.note(trailing.map(Note::Comment));
@@ -332,11 +347,17 @@ impl Rewriter<'_, '_> {
                 "accepter" => {
                     let before = self.behind_key(key, value);
                     let text = self.text(value, version);
-                    // inside of substitutions there is no telling what stands where
-                    let plain = text == literal(&raw.accepter.value);
-                    let text = if plain { literal(&convert::typed(&raw.accepter.value)) } else { text };
+                    let text = with_type(text, &raw.accepter.value, &convert::typed(&raw.accepter.value));
                     let trailing = before.or_else(|| self.behind(value));
                     body.push(Entry { trailing, ..Entry::text("accepter", text) });
+                }
+                "connector" => {
+                    let before = self.behind_key(key, value);
+                    let text = self.text(value, version);
+                    let typed = convert::typed_connector(&raw.connector.value);
+                    let text = with_type(text, &raw.connector.value, &typed);
+                    let trailing = before.or_else(|| self.behind(value));
+                    body.push(Entry { trailing, ..Entry::text("connector", text) });
                 }
                 other => {
                     let before = self.behind_key(key, value);
@@ -349,6 +370,7 @@ impl Rewriter<'_, '_> {
         let below = self.below(column(map_key(value)), value);
         body.note(below);
         self.names.insert(name.to_owned(), Meaning::Itself);
+        let trailing = trailing.or_else(|| self.behind(value));
         let entry = Entry { trailing, ..Entry::new(name, Value::Map(body)) };
         self.put("connections", entry, version);
     }
@@ -363,7 +385,8 @@ impl Rewriter<'_, '_> {
             options.note(lead);
             let before = self.behind_key(key, value);
             let read = raw.options.iter().find(|option| option.name.span == key.span);
-            let written = self.option_value(value, read.and_then(|o| o.value.as_ref()).map(|v| &v.value), version);
+            let written =
+                self.option_value(value, read.and_then(|o| o.value.as_ref()).map(|v| &v.value), version);
             let trailing = before.or_else(|| self.behind(value));
             let name = read.map_or_else(String::new, |option| option.name.value.clone());
             let Some(written) = written else {
@@ -387,6 +410,7 @@ impl Rewriter<'_, '_> {
         }
         let below = self.below(column(map_key(value)), value);
         options.note(below);
+        let comment = comment.or_else(|| self.behind(value));
         if options.entries.is_empty() {
             body.note(comment.map(Note::Comment));
             return body.note(options.tail);
@@ -444,19 +468,33 @@ impl Rewriter<'_, '_> {
             Some(version) => this.value(node, version),
             None => this.own_value(node),
         };
+        // what is written on one line has its comments behind it
+        let outer = self.one_line;
+        let flow = self.source.text[node.span.start..].starts_with(['[', '{']);
+        self.one_line |= flow;
         match &node.kind {
             Kind::List(items) => {
                 let mut list = Vec::new();
                 for item in items {
-                    let lead = self.notes.before(item.span.start);
+                    let lead = if self.one_line { Vec::new() } else { self.notes.before(item.span.start) };
+                    let inner = std::mem::replace(&mut self.one_line, true);
                     let value = one(self, item);
-                    list.push(Item { lead, value, trailing: self.behind(item) });
+                    self.one_line = inner;
+                    let trailing = if self.one_line { None } else { self.behind(item) };
+                    list.push(Item { lead, value, trailing });
                 }
+                self.one_line = outer;
                 Value::List(list)
             }
             Kind::Map(entries) => {
                 let mut body = Body::default();
                 for (key, value) in entries {
+                    if self.one_line {
+                        let Value::Text(name) = one(self, key) else { continue };
+                        let converted = one(self, value);
+                        body.push(Entry::new(name, converted));
+                        continue;
+                    }
                     let lead = self.notes.before(key.span.start);
                     body.note(lead);
                     let Value::Text(name) = one(self, key) else { continue };
@@ -465,10 +503,14 @@ impl Rewriter<'_, '_> {
                     let trailing = before.or_else(|| self.behind(value));
                     body.push(Entry { trailing, ..Entry::new(name, converted) });
                 }
-                let below = self.below(column(map_key(node)), node);
-                body.note(below);
+                if !self.one_line {
+                    let below = self.below(column(map_key(node)), node);
+                    body.note(below);
+                }
+                self.one_line = outer;
                 Value::Map(body)
             }
+            // the callers have dealt with these
             Kind::Scalar { .. } | Kind::Alias(_) => Value::Text(String::new()),
         }
     }
@@ -517,7 +559,13 @@ impl Rewriter<'_, '_> {
     /// The comment behind a key whose value begins on another line.
     fn behind_key(&mut self, key: &Node, value: &Node) -> Option<String> {
         let after = value.anchor.as_ref().map_or(key.span.end, |(_, span)| span.end);
-        let begins = value.span.start.max(after);
+        // behind an anchor only what is inside tells where a block begins
+        let inside = match &value.kind {
+            Kind::Map(entries) => entries.first().map(|(key, _)| key.span.start),
+            Kind::List(items) => items.first().map(|item| item.span.start),
+            Kind::Scalar { .. } | Kind::Alias(_) => None,
+        };
+        let begins = inside.unwrap_or(value.span.start).max(after);
         let same_line = !self.source.text.get(after..begins).unwrap_or("").contains('\n');
         if same_line && !value.is_nothing() { None } else { self.notes.behind(&self.source.text, after) }
     }
@@ -525,18 +573,35 @@ impl Rewriter<'_, '_> {
     /// The comment behind a value.
     fn behind(&mut self, value: &Node) -> Option<String> {
         match value.kind {
-            Kind::Map(_) => None,
+            // what stands behind the last value of a block was found there
+            Kind::Map(_) if !self.source.text[value.span.start..].starts_with('{') => None,
             _ => self.notes.behind(&self.source.text, end_of(value)),
         }
     }
 
     /// The comments below the last key of a mapping, whose keys stand in a column.
     fn below(&mut self, column: usize, map: &Node) -> Vec<Note> {
+        if map_key(map).is_none() {
+            // an empty mapping is written on one line: what comes next takes its comments
+            return Vec::new();
+        }
         let mut notes = self.notes.before(end_of(map));
         let next = self.taken.partition_point(|range| range.start < end_of(map));
         let limit = self.taken.get(next).map_or(usize::MAX, |range| range.start);
         notes.extend(self.notes.below(column, limit));
         notes
+    }
+}
+
+/// The text of an accepter or connector with the type that was put into what it stands for.
+fn with_type(text: String, read: &str, typed: &str) -> String {
+    if text == literal(read) {
+        return literal(typed);
+    }
+    // inside of substitutions there is no telling what stands where, but in front of all one can write
+    match typed.strip_suffix(read) {
+        Some(front) => format!("{front}{text}"),
+        None => text,
     }
 }
 
