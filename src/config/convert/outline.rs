@@ -78,9 +78,13 @@ pub(in crate::config) struct Entry {
 }
 
 impl Entry {
-    /// An entry without comments.
-    pub(in crate::config) fn new(key: impl Into<String>, value: Value) -> Self {
-        Self { lead: Vec::new(), key: key.into(), value, trailing: None }
+    /// An entry without comments, but for those of a mapping that has no place for them.
+    pub(in crate::config) fn new(key: impl Into<String>, mut value: Value) -> Self {
+        let lead = match &mut value {
+            Value::Map(body) if body.entries.is_empty() => std::mem::take(&mut body.tail),
+            _ => Vec::new(),
+        };
+        Self { lead, key: key.into(), value, trailing: None }
     }
 
     /// A key with a text.

@@ -365,6 +365,8 @@ proptest! {
         let second = convert(&first.text, "t.yaml", Path::new("/nonexistent/t.yaml"));
         prop_assert_eq!(&first.text, &second.text, "from\n{}", text);
         let unequal = first.remarks.iter().find(|d| d.message.contains("not the same"));
+        let comments = |text: &str| text.matches("# x").count();
+        prop_assert!(comments(&first.text) >= comments(&text), "from\n{}\nto\n{}", text, first.text);
         prop_assert!(unequal.is_none(), "{:?} from\n{}\nto\n{}", unequal, text, first.text);
     }
 }
