@@ -8,7 +8,7 @@
 //! `-v` prints the version under both names, as in ser2net, so that scripts which probe with it work;
 //! `-l` is what makes the log more talkative.
 
-use crate::commands::Output;
+use crate::commands::{Detail, Output};
 use clap::error::ErrorKind;
 use clap::{ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
@@ -68,6 +68,8 @@ pub enum Command {
     Check {
         /// The files; `-` is standard input.
         files: Vec<PathBuf>,
+        /// How much is told.
+        detail: Detail,
     },
     /// Turn a configuration file into version 2 YAML.
     Convert {
@@ -185,6 +187,12 @@ enum Sub {
         /// Files to check; - is standard input
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
+        /// Print every port as it will run, and where each value came from
+        #[arg(long = "explain")]
+        explain: bool,
+        /// Print the same as JSON
+        #[arg(long = "json", requires = "explain")]
+        json: bool,
     },
     /// Turn a configuration file of any format into version 2 YAML, with its comments
     #[command(after_help = CONVERT_HELP)]
@@ -276,7 +284,14 @@ pub fn parse(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Result
                 return Err(Exit { text, to_stderr: true, status: 1 });
             }
             Ok(match sub {
-                Sub::Check { files } => Command::Check { files },
+                Sub::Check { files, explain, json } => {
+                    let detail = match (explain, json) {
+                        (false, _) => Detail::Mistakes,
+                        (true, false) => Detail::Ports,
+                        (true, true) => Detail::Json,
+                    };
+                    Command::Check { files, detail }
+                }
                 Sub::Convert { file, output, force } => {
                     Command::Convert { file, output: Output { file: output, force } }
                 }
@@ -446,7 +461,22 @@ mod tests {
     #[test]
     fn subcommands() {
         let files = vec![PathBuf::from("a.yaml"), PathBuf::from("-")];
-        assert_eq!(parse(["serbroker", "check", "a.yaml", "-"]), Ok(Command::Check { files }));
+        assert_eq!(
+            parse(["serbroker", "check", "a.yaml", "-"]),
+            Ok(Command::Check { files, detail: Detail::Mistakes })
+        );
+        let detail = |args: &[&str]| match parse([&["serbroker", "check", "a"], args].concat()) {
+            Ok(Command::Check { detail, .. }) => detail,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!((detail(&["--explain"]), detail(&["--json", "--explain"])), (Detail::Ports, Detail::Json));
+        assert_eq!(ends(&["serbroker", "check", "--json", "a"]).status, 1);
+        let output = Output { file: Some("b".into()), force: true };
+        assert_eq!(
+            parse(["serbroker", "convert", "-", "-o", "b", "--force"]),
+            Ok(Command::Convert { file: "-".into(), output })
+        );
+        assert_eq!(ends(&["serbroker", "convert"]).status, 1);
         assert_eq!(parse(["serbroker", "demo"]), Ok(Command::Demo { verbosity: 0 }));
         assert_eq!(parse(["serbroker", "demo", "-ll"]), Ok(Command::Demo { verbosity: 2 }));
         assert_eq!(ends(&["serbroker", "check"]).status, 1);

@@ -1,38 +1,86 @@
 //! The subcommands that work on configuration files and then end: `check` and `convert`.
 
-use crate::broker::{self, Reading};
+use crate::broker::Reading;
 use crate::config::convert::convert;
+use crate::config::explain::{self, Port, explain};
 use crate::config::files::{self, MAX_FILE};
 use crate::config::load::Inputs;
 use crate::config::render::render;
+use serde::Serialize;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-/// Says what is wrong with files: the mistakes on `errors`, a line for each file on `out`. False
-/// when a connection of them would not run.
+/// How much `check` tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Detail {
+    /// What is wrong.
+    #[default]
+    Mistakes,
+    /// Also every port as it will run, as text.
+    Ports,
+    /// The same as JSON.
+    Json,
+}
+
+/// A file as `check --explain --json` tells it.
+#[derive(Serialize)]
+struct Explained<'a> {
+    file: String,
+    errors: usize,
+    warnings: usize,
+    ports: &'a [Port],
+}
+
+/// Says what is wrong with files: the mistakes on `errors`, what else there is to tell on `out`.
+/// False when a connection of them would not run.
 ///
 /// # Errors
 /// When nothing can be written to one of the two.
-pub fn check(files: &[PathBuf], out: &mut impl Write, errors: &mut impl Write) -> io::Result<bool> {
+pub fn check(
+    files: &[PathBuf],
+    detail: Detail,
+    out: &mut impl Write,
+    errors: &mut impl Write,
+) -> io::Result<bool> {
     let mut good = true;
+    let mut read = Vec::new();
     for file in files {
-        let reading = broker::read(&Inputs { file: Some(file.clone()), ..Inputs::default() });
-        good &= report(file, &reading, out, errors)?;
+        let inputs = Inputs { file: Some(file.clone()), ..Inputs::default() };
+        let (config, diagnostics, ports) = explain(&inputs);
+        let reading = Reading { config, diagnostics };
+        let (wrong, warnings) = reading.counts();
+        good &= wrong == 0;
+        errors.write_all(render(&reading.diagnostics).as_bytes())?;
+        let name = file.display();
+        match detail {
+            Detail::Json => read.push((name.to_string(), wrong, warnings, ports)),
+            Detail::Mistakes | Detail::Ports => {
+                if detail == Detail::Ports {
+                    out.write_all(explain::text(&ports).as_bytes())?;
+                }
+                let connections = reading.config.connections.len();
+                writeln!(
+                    out,
+                    "{name}: {connections} connection(s), {wrong} error(s), {warnings} warning(s)"
+                )?;
+            }
+        }
+    }
+    if detail == Detail::Json {
+        let files: Vec<Explained<'_>> = read
+            .iter()
+            .map(|(file, errors, warnings, ports)| Explained {
+                file: file.clone(),
+                errors: *errors,
+                warnings: *warnings,
+                ports,
+            })
+            .collect();
+        serde_json::to_writer_pretty(&mut *out, &files)?;
+        writeln!(out)?;
     }
     Ok(good)
-}
-
-fn report(file: &Path, reading: &Reading, out: &mut impl Write, errors: &mut impl Write) -> io::Result<bool> {
-    let (wrong, warnings) = reading.counts();
-    let connections = reading.config.connections.len();
-    errors.write_all(render(&reading.diagnostics).as_bytes())?;
-    writeln!(
-        out,
-        "{}: {connections} connection(s), {wrong} error(s), {warnings} warning(s)",
-        file.display()
-    )?;
-    Ok(wrong == 0)
 }
 
 /// Where a converted file goes.
@@ -66,7 +114,7 @@ pub fn convert_file(
     told.map_err(|e| format!("cannot write what is to be said: {e}"))?;
     match target {
         None => {
-            out.write_all(conversion.text.as_bytes()).map_err(|e| format!("cannot write the result: {e}"))?
+            out.write_all(conversion.text.as_bytes()).map_err(|e| format!("cannot write the result: {e}"))?;
         }
         Some(target) => replace(target, conversion.text.as_bytes(), output.force)?,
     }
@@ -141,6 +189,23 @@ mod tests {
     }
 
     #[test]
+    fn ports_as_json_for_other_programs() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a.conf");
+        fs::write(&file, format!("{LINE}2001:raw:0:/dev/ttyS1:9600 bogus\n")).unwrap();
+        let (mut out, mut errors) = (Vec::new(), Vec::new());
+        assert!(!check(std::slice::from_ref(&file), Detail::Json, &mut out, &mut errors).unwrap());
+        let json: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        let port = &json[0]["ports"][0];
+        assert_eq!((&json[0]["errors"], &port["name"]["value"]), (&1.into(), &"2000".into()));
+        assert_eq!(json[0]["ports"].as_array().map(Vec::len), Some(1));
+        let speed = port["options"].as_array().unwrap().iter().find(|o| o["name"] == "speed").unwrap();
+        assert_eq!(speed["value"], "9600N81");
+        assert_eq!((&speed["from"]["kind"], &speed["from"]["column"]), (&"file".into(), &23.into()));
+        assert!(String::from_utf8(errors).unwrap().contains("'bogus'"));
+    }
+
+    #[test]
     fn what_cannot_be_read_or_written_is_told() {
         let dir = tempfile::tempdir().unwrap();
         let to_stdout = Output { file: None, force: false };
@@ -149,6 +214,6 @@ mod tests {
         fs::write(&file, LINE).unwrap();
         let nowhere = Output { file: Some(dir.path().join("no/such/dir.yaml")), force: true };
         assert!(run(&file, &nowhere).0.unwrap_err().contains("cannot write"));
-        assert!(run(&file, &to_stdout).1.contains("connector: /dev/ttyS0,9600"));
+        assert!(run(&file, &to_stdout).1.contains("connector: serialdev,/dev/ttyS0,9600n81"));
     }
 }

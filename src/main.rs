@@ -16,9 +16,9 @@ use tracing::{info, warn};
 fn main() -> ExitCode {
     let done = match cli::parse(std::env::args_os()) {
         Ok(Command::Run(options)) => run(&options),
-        Ok(Command::Check { files }) => {
+        Ok(Command::Check { files, detail }) => {
             // a closed pipe cannot be told about
-            return status(commands::check(&files, &mut stdout(), &mut stderr()).unwrap_or(false));
+            return status(commands::check(&files, detail, &mut stdout(), &mut stderr()).unwrap_or(false));
         }
         Ok(Command::Convert { file, output }) => {
             match commands::convert_file(&file, &output, &mut stdout(), &mut stderr()) {

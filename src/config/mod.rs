@@ -6,6 +6,7 @@
 pub mod address;
 pub mod convert;
 pub mod error;
+pub mod explain;
 pub mod files;
 pub mod gensio;
 mod legacy;

@@ -61,7 +61,7 @@ fn slot(place: Place, name: &'static str) -> Slot {
 }
 
 impl Slot {
-    fn is(self, value: impl ToString) -> InForce {
+    fn is(self, value: &(impl ToString + ?Sized)) -> InForce {
         self.maybe(Some(value.to_string()))
     }
 
@@ -126,7 +126,7 @@ pub fn of_options(options: &Options) -> Vec<InForce> {
         of("no-acc-to-con").is(no_acc_to_con),
         of("remaddr").maybe(Some(remaddr.join(";")).filter(|text| !text.is_empty())),
         of("allow").maybe(allow),
-        of("accepter-retry-time").is(accepter_retry.as_secs()),
+        of("accepter-retry-time").is(&accepter_retry.as_secs()),
         of("refusal-text").is(refusal_text),
     ]
 }
@@ -142,8 +142,8 @@ pub fn of_accepter(accepter: &Accepter) -> Vec<InForce> {
     if let Some(tls) = tls {
         let TlsOptions { key, cert, ca, client_auth } = tls;
         let of = |name| slot(Place::Layer("ssl"), name);
-        list.push(of("key").is(key.display()));
-        list.push(of("cert").is(cert.display()));
+        list.push(of("key").is(&key.display()));
+        list.push(of("cert").is(&cert.display()));
         list.push(of("ca").maybe(ca.as_ref().map(|ca| ca.display().to_string())));
         list.push(of("clientauth").is(client_auth));
     }

@@ -3,7 +3,7 @@
 use super::literal;
 use super::outline::{self, Body, Entry, Value};
 use crate::config::gensio::{Layer, Word};
-use crate::config::options::Place;
+use crate::config::options::{self, Kind, Place};
 use crate::config::values::{self, InForce};
 use crate::config::{Accepter, Config, Connection, Connector};
 use crate::serial::settings::DeviceConfig;
@@ -69,6 +69,17 @@ struct Said {
     value: String,
 }
 
+impl Said {
+    /// As a word of an accepter or connector: `local`, `drain_time=5`.
+    fn word(&self) -> String {
+        let switched = options::find(self.place, self.name).is_some_and(|row| row.kind == Kind::Bool);
+        if switched && self.value == "true" {
+            return self.name.to_owned();
+        }
+        format!("{}={}", self.name, self.value)
+    }
+}
+
 fn said(list: Vec<InForce>, all: bool) -> Vec<Said> {
     list.into_iter()
         .filter(|value| all || !value.is_built_in())
@@ -79,7 +90,7 @@ fn said(list: Vec<InForce>, all: bool) -> Vec<Said> {
 fn layer(name: &'static str, list: &[Said]) -> String {
     let word = |text: String| Word { text, place: 0..0 };
     let of_layer = list.iter().filter(|said| said.place == Place::Layer(name));
-    let options = of_layer.map(|said| word(format!("{}={}", said.name, said.value))).collect();
+    let options = of_layer.map(|said| word(said.word())).collect();
     Layer { name: word(name.to_owned()), options }.to_string()
 }
 
@@ -103,7 +114,7 @@ pub(super) fn connector_text(connector: &Connector, all: bool) -> String {
     let mut parts = vec![layer("serialdev", &list), path.clone()];
     parts.extend(list.iter().filter(|said| said.place == Place::Serial).map(|said| match said.name {
         "speed" => said.value.to_lowercase(),
-        name => format!("{name}={}", said.value),
+        _ => said.word(),
     }));
     parts.join(",")
 }

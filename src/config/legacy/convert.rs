@@ -78,30 +78,32 @@ impl Names {
     /// The name of a definition. It is the one that it had, unless that is taken or cannot be
     /// written in a substitution.
     fn get(&self, keyword: &str, name: &str) -> String {
-        let fits = |c: char| c.is_alphanumeric() || "_-./".contains(c);
         let alone = self.keywords.get(name).is_none_or(|k| k.len() == 1);
         if alone && !self.taken.contains(name) && name.chars().all(fits) {
             return name.to_owned();
         }
-        let mut made = format!("{}-", keyword.to_lowercase());
-        made.extend(name.chars().map(|c| if fits(c) { c } else { '_' }));
+        let mut made = plain(keyword, name);
         // two names may differ only in what cannot be written
-        let same = |other: &&String| *other != name && self.plain(keyword, other) == made;
-        let twin = self.keywords.keys().filter(same).filter(|other| other.as_str() < name).count();
-        if twin > 0 {
-            made = format!("{made}-{}", twin + 1);
+        let same = |other: &&String| *other != name && plain(keyword, other) == made;
+        let twins = self.keywords.keys().filter(same).filter(|other| other.as_str() < name).count();
+        if twins > 0 {
+            made = format!("{made}-{}", twins + 1);
         }
         while self.taken.contains(&made) || self.keywords.contains_key(&made) {
             made.push('_');
         }
         made
     }
+}
 
-    fn plain(&self, keyword: &str, name: &str) -> String {
-        let fits = |c: char| c.is_alphanumeric() || "_-./".contains(c);
-        let letters: String = name.chars().map(|c| if fits(c) { c } else { '_' }).collect();
-        format!("{}-{letters}", keyword.to_lowercase())
-    }
+/// A character that can be part of a name in a substitution.
+fn fits(c: char) -> bool {
+    c.is_alphanumeric() || "_-./".contains(c)
+}
+
+fn plain(keyword: &str, name: &str) -> String {
+    let letters: String = name.chars().map(|c| if fits(c) { c } else { '_' }).collect();
+    format!("{}-{letters}", keyword.to_lowercase())
 }
 
 struct Rewriter<'a, 'c> {
@@ -278,12 +280,11 @@ impl Rewriter<'_, '_> {
         let rest = fields.rest.clone().map_or("", |rest| &line.text[rest]).trim_start();
         let name = rest.split(':').next().unwrap_or("").trim();
         let named = self.session.definitions.device(name).filter(|path| !path.is_empty());
-        let (path, words) = match named.and_then(|path| text.strip_prefix(path)) {
-            Some(after) => (format!("=({})", self.names.get("DEVICE", name)), after),
-            None => {
-                let end = text.find(',').unwrap_or(text.len());
-                (literal(&text[..end]), &text[end..])
-            }
+        let (path, words) = if let Some(after) = named.and_then(|path| text.strip_prefix(path)) {
+            (format!("=({})", self.names.get("DEVICE", name)), after)
+        } else {
+            let end = text.find(',').unwrap_or(text.len());
+            (literal(&text[..end]), &text[end..])
         };
         let words: Vec<&str> = words.split(',').filter(|word| !word.is_empty()).collect();
         let is_speed = |d: &RawOption| d.name.value.rsplit(':').next() == Some("speed");

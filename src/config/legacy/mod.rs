@@ -119,6 +119,7 @@ impl Session {
             Some(rest) => self.slipped_colon(line, device.start..rest.end, &name),
             None => self.device_stem(line, device.clone(), &path, &name),
         };
+        let end = options.as_ref().map_or(device.end, |o| o.end).max(device.end);
         if let Some(options) = options.filter(|_| slipped.is_none()) {
             self.options(line, options, &mut draft);
         }
@@ -138,7 +139,8 @@ impl Session {
             name: Spanned { value: name.clone(), span: line.span(port.clone()) },
             enabled: state != "off",
             accepter: Spanned { value: accepter, span: line.span(port) },
-            connector: Spanned { value: connector, span: line.span(device) },
+            // with the options, where the words of the connector stand
+            connector: Spanned { value: connector, span: line.span(device.start..end) },
             timeout,
             defaults: self.definitions.defaults().to_vec(),
             options,

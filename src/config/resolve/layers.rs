@@ -49,6 +49,7 @@ pub(super) fn settings(
         let (row, span) = (default.row, default.span.clone());
         match row.read(Some(&default.text)) {
             Ok(read) => {
+                report.origin(row, Some(&default.text), &span, true);
                 keep(&mut list, Setting { row, value: read.value, span, is_default: true }, report);
             }
             Err(message) => report.warning(span, format!("{message}; the default is not used"), None),
@@ -65,6 +66,7 @@ pub(super) fn settings(
                 if let Some(warning) = read.warning {
                     report.warning(span.clone(), warning, None);
                 }
+                report.origin(row, word.value(), &span, false);
                 keep(&mut list, Setting { row, value: read.value, span, is_default: false }, report);
             }
             Err(message) => report.error(span, message, None),

@@ -54,17 +54,14 @@ pub(in crate::config) fn outline(source: &Arc<Source>, context: &mut Context<'_>
 fn read(source: &Arc<Source>) -> (Vec<(Node, Option<Node>)>, usize) {
     let mut builder = Builder::new(source);
     let mut entries = Vec::new();
-    match documents(&mut builder, &mut entries) {
-        Ok(()) => (entries, source.text.len()),
-        Err(_) => {
-            let end = entries
-                .last()
-                .map_or(0, |(key, value): &(Node, Option<Node>)| value.as_ref().map_or(key.span.end, end_of));
-            // to the end of the line: a comment may stand there
-            let end = if end == 0 { 0 } else { line_end(&source.text, end) };
-            (entries, end)
-        }
+    if documents(&mut builder, &mut entries).is_ok() {
+        return (entries, source.text.len());
     }
+    let end_of_entry =
+        |(key, value): &(Node, Option<Node>)| value.as_ref().map_or(key.span.end, end_of).max(key.span.end);
+    // to the end of the line: a comment may stand there
+    let end = entries.last().map_or(0, |entry| line_end(&source.text, end_of_entry(entry)));
+    (entries, end)
 }
 
 fn documents(builder: &mut Builder, entries: &mut Vec<(Node, Option<Node>)>) -> Result<(), SyntaxError> {
