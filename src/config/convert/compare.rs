@@ -2,6 +2,7 @@
 
 use crate::config::values::{self, InForce};
 use crate::config::{Accepter, Config, Connection, Connector, gensio};
+use std::collections::{HashMap, HashSet};
 
 /// An accepter string with the type that ser2net 4.6 wants to be written: `tcp,2000` for `2000`.
 /// Other strings come back as they are.
@@ -53,8 +54,9 @@ pub(super) fn compare(before: &Config, after: &Config) -> Differences {
     if *metrics != after.metrics {
         differences.others.push("metrics would be served at another place".to_owned());
     }
+    let named: HashMap<&str, &Connection> = after.connections.iter().map(|c| (c.name.as_str(), c)).collect();
     for connection in connections {
-        let Some(now) = after.connections.iter().find(|c| c.name == connection.name) else {
+        let Some(&now) = named.get(connection.name.as_str()) else {
             differences.connections.push((connection.name.clone(), "it would not run".to_owned()));
             continue;
         };
@@ -82,8 +84,8 @@ pub(super) fn compare(before: &Config, after: &Config) -> Differences {
             }
         }
     }
-    let known = |name: &str| connections.iter().any(|c| c.name == name);
-    for new in after.connections.iter().filter(|c| !known(&c.name)) {
+    let known: HashSet<&str> = connections.iter().map(|c| c.name.as_str()).collect();
+    for new in after.connections.iter().filter(|c| !known.contains(c.name.as_str())) {
         differences.others.push(format!("a connection '{}' would run that did not", new.name));
     }
     let order = |config: &Config| config.connections.iter().map(|c| c.name.clone()).collect::<Vec<_>>();

@@ -18,7 +18,7 @@ use super::raw::{RawConnection, RawFile};
 use super::resolve;
 use super::{Config, legacy, yaml};
 use outline::{Body, Entry, Note};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -48,7 +48,7 @@ pub fn convert(text: &str, name: &str, path: &Path) -> Conversion {
     let source = Arc::new(Source::new(name, text));
     let (raw, diagnostics) = load::load_source(&source, path);
     let (config, more) = resolve::resolve(&raw);
-    let mut context = Context::new(&raw, &config, diagnostics.into_iter().chain(more).collect());
+    let mut context = Context::new(&source, &raw, &config, diagnostics.into_iter().chain(more));
     let mut body = match load::recognise(text, path) {
         Format::Yaml => yaml::convert::outline(&source, &mut context),
         Format::Legacy => legacy::convert::outline(&source, &mut context),
@@ -102,49 +102,65 @@ pub(in crate::config) struct Context<'a> {
     running: HashMap<usize, &'a RawConnection>,
     /// Everything that is said about the original, and what the conversion adds.
     diagnostics: Vec<Diagnostic>,
+    /// Those about the text, by the first byte that they are about.
+    places: BTreeMap<usize, Vec<usize>>,
 }
 
 impl<'a> Context<'a> {
-    fn new(raw: &'a RawFile, config: &Config, diagnostics: Vec<Diagnostic>) -> Self {
-        let runs = |c: &&RawConnection| config.connections.iter().any(|known| known.name == c.name.value);
+    fn new(
+        source: &Arc<Source>,
+        raw: &'a RawFile,
+        config: &Config,
+        diagnostics: impl Iterator<Item = Diagnostic>,
+    ) -> Self {
+        let names: HashSet<&str> = config.connections.iter().map(|c| c.name.as_str()).collect();
+        let runs = |c: &&RawConnection| {
+            Arc::ptr_eq(&c.name.span.source, source) && names.contains(c.name.value.as_str())
+        };
         let running = raw.connections.iter().filter(runs).map(|c| (c.name.span.start, c)).collect();
-        Self { running, diagnostics }
+        let mut context = Self { running, diagnostics: Vec::new(), places: BTreeMap::new() };
+        for diagnostic in diagnostics {
+            // what is said about included files belongs to no place of this text
+            let here = diagnostic.span.as_ref().is_some_and(|span| Arc::ptr_eq(&span.source, source));
+            context.push(diagnostic, here);
+        }
+        context
     }
 
-    /// The connection whose name begins at this byte, when it runs.
+    fn push(&mut self, diagnostic: Diagnostic, here: bool) {
+        if let Some(span) = diagnostic.span.as_ref().filter(|_| here) {
+            self.places.entry(span.start).or_default().push(self.diagnostics.len());
+        }
+        self.diagnostics.push(diagnostic);
+    }
+
+    /// The connection whose name begins at this place, when it runs.
     pub(in crate::config) fn running(&self, name: &Span) -> Option<&'a RawConnection> {
-        let found = self.running.get(&name.start).copied()?;
-        Arc::ptr_eq(&found.name.span.source, &name.source).then_some(found)
+        self.running.get(&name.start).copied()
+    }
+
+    /// What is said about a part of the text.
+    fn about(&self, part: &Span) -> impl Iterator<Item = &Diagnostic> {
+        let found = self.places.range(part.start..part.end.max(part.start + 1));
+        found.flat_map(|(_, list)| list).filter_map(|at| self.diagnostics.get(*at))
     }
 
     /// Why nothing runs of what stands in a part of the text.
-    pub(in crate::config) fn reason(&self, part: &Span) -> Option<&str> {
-        let inside = |d: &&Diagnostic| {
-            d.span.as_ref().is_some_and(|s| {
-                Arc::ptr_eq(&s.source, &part.source) && (part.start..part.end).contains(&s.start)
-            })
-        };
-        let found = self.diagnostics.iter().filter(inside).max_by_key(|d| (d.severity, !d.later))?;
+    fn reason(&self, part: &Span) -> Option<&str> {
+        let found = self.about(part).max_by_key(|d| (d.severity, !d.later))?;
         Some(&found.message)
     }
 
     /// Whether there is a mistake in a part of the text that belongs to no connection.
     pub(in crate::config) fn is_broken(&self, part: &Span) -> bool {
-        self.diagnostics.iter().any(|d| {
-            d.severity > Severity::Warning
-                && d.connection.is_none()
-                && d.span.as_ref().is_some_and(|s| {
-                    Arc::ptr_eq(&s.source, &part.source)
-                        && (part.start..part.end.max(part.start + 1)).contains(&s.start)
-                })
-        })
+        self.about(part).any(|d| d.severity > Severity::Warning && d.connection.is_none())
     }
 
-    /// Says something about a place, unless something is said about it already.
-    pub(in crate::config) fn say(&mut self, diagnostic: Diagnostic) {
-        let place = |d: &Diagnostic| d.span.as_ref().map(|s| s.start);
-        if !self.diagnostics.iter().any(|d| place(d) == place(&diagnostic)) {
-            self.diagnostics.push(diagnostic);
+    /// Says something about a place of the text, unless something is said about it already.
+    fn say(&mut self, diagnostic: Diagnostic) {
+        let known = diagnostic.span.as_ref().is_some_and(|span| self.places.contains_key(&span.start));
+        if !known {
+            self.push(diagnostic, true);
         }
     }
 

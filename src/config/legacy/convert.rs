@@ -121,9 +121,10 @@ impl Rewriter<'_, '_> {
         let whole = line.whole();
         let lead = self.notes.before(whole.start);
         self.body.note(lead);
-        let before = self.session.diagnostics.len();
+        // what was said about earlier lines is of no use any more
+        self.session.diagnostics.clear();
         self.session.line(line);
-        let wrong = self.session.diagnostics[before..].iter().any(|d| d.severity > Severity::Warning);
+        let wrong = self.session.diagnostics.iter().any(|d| d.severity > Severity::Warning);
         match grammar::keyword(&line.text) {
             Some((word, body)) if definitions::KEYWORDS.contains(&word) => {
                 if wrong || !self.definition(line, word, body) {
