@@ -160,9 +160,9 @@ const CONVERT_HELP: &str = "\
 What does not run, and options that do nothing yet, become comments at their place and are
 named on standard error with file, line and column.
 
-Exit status: 0 when every connection runs from the result as it did from FILE, 1 when one
-does not run (in FILE, or in the result) or when FILE cannot be read or OUT not be written.
-The result is written with both.";
+Exit status: 0 when every connection runs from the result as it did from FILE; 1 when one
+does not run or is not the same (the result is written all the same), or when FILE cannot
+be read or OUT not be written.";
 
 /// Serial ports on the network: raw, telnet, RFC 2217 and TLS. Reads the configuration of ser2net.
 #[derive(Debug, Parser)]

@@ -212,3 +212,27 @@ fn ports_are_explained_on_the_command_line() {
     let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
     assert_eq!(json[0]["ports"][0]["timeout"]["value"], 5);
 }
+
+#[test]
+fn the_readme_shows_what_comes_out() {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let section = readme.split("### Coming from ser2net").nth(1).unwrap();
+    let block = |kind: &str| {
+        let body = section.split(&format!("```{kind}\n")).nth(1).unwrap();
+        body.split("```").next().unwrap().to_owned()
+    };
+    let output = serbroker(&["convert", "-"], &block("conf"));
+    assert_eq!(output.status.code(), Some(0));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(text, block("yaml"));
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(errors.contains("\\p in its texts shows 'tcp,2001' from now on"), "{errors}");
+    // the lines that are shown of the explanation, but for the name of the file
+    let explained = serbroker(&["check", "--explain", "-"], &text);
+    let explained = String::from_utf8(explained.stdout).unwrap();
+    for line in block("text").lines() {
+        let line = line.replace("/etc/ser2net/ser2net.yaml", "-");
+        let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        assert!(explained.lines().any(|found| words(found) == words(&line)), "{line}\n{explained}");
+    }
+}
