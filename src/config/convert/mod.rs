@@ -1,6 +1,6 @@
 //! Turns files of every format into version 2 YAML (`serbroker convert`).
 //!
-//! A front end rewrites its text into an [`outline`], entry by entry and with the comments. Then
+//! A front end rewrites its text into an outline, entry by entry and with the comments. Then
 //! the outline is written, and what it means is compared with what the original means: a conversion
 //! is not believed, it is checked.
 
