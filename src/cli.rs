@@ -8,6 +8,7 @@
 //! `-v` prints the version under both names, as in ser2net, so that scripts which probe with it work;
 //! `-l` is what makes the log more talkative.
 
+use crate::commands::{Detail, Output};
 use clap::error::ErrorKind;
 use clap::{ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
@@ -67,6 +68,15 @@ pub enum Command {
     Check {
         /// The files; `-` is standard input.
         files: Vec<PathBuf>,
+        /// How much is told.
+        detail: Detail,
+    },
+    /// Turn a configuration file into version 2 YAML.
+    Convert {
+        /// The file; `-` is standard input.
+        file: PathBuf,
+        /// Where the result goes.
+        output: Output,
     },
     /// Run on simulated devices.
     Demo {
@@ -146,6 +156,14 @@ Signals: SIGHUP reads the configuration again, SIGTERM and SIGINT end the progra
 Environment: RUST_LOG chooses log levels (for instance RUST_LOG=serbroker=debug).
 Exit status: 0 well done, 1 mistake in arguments or configuration, or failure.";
 
+const CONVERT_HELP: &str = "\
+What does not run, and options that do nothing yet, become comments at their place and are
+named on standard error with file, line and column.
+
+Exit status: 0 when every connection runs from the result as it did from FILE; 1 when one
+does not run or is not the same (the result is written all the same), or when FILE cannot
+be read or OUT not be written.";
+
 /// Serial ports on the network: raw, telnet, RFC 2217 and TLS. Reads the configuration of ser2net.
 #[derive(Debug, Parser)]
 #[command(
@@ -169,6 +187,25 @@ enum Sub {
         /// Files to check; - is standard input
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
+        /// Print every port as it will run, and where each value came from
+        #[arg(long = "explain")]
+        explain: bool,
+        /// Print the same as JSON
+        #[arg(long = "json", requires = "explain")]
+        json: bool,
+    },
+    /// Turn a configuration file of any format into version 2 YAML, with its comments
+    #[command(after_help = CONVERT_HELP)]
+    Convert {
+        /// File to convert, one-line format or YAML; - is standard input
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Write to this file instead of standard output
+        #[arg(short = 'o', long = "output", value_name = "OUT")]
+        output: Option<PathBuf>,
+        /// Replace OUT if it exists
+        #[arg(long = "force", requires = "output")]
+        force: bool,
     },
     /// Serve simulated devices on loopback and print commands to try; ends with Ctrl-C
     Demo {
@@ -247,7 +284,17 @@ pub fn parse(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Result
                 return Err(Exit { text, to_stderr: true, status: 1 });
             }
             Ok(match sub {
-                Sub::Check { files } => Command::Check { files },
+                Sub::Check { files, explain, json } => {
+                    let detail = match (explain, json) {
+                        (false, _) => Detail::Mistakes,
+                        (true, false) => Detail::Ports,
+                        (true, true) => Detail::Json,
+                    };
+                    Command::Check { files, detail }
+                }
+                Sub::Convert { file, output, force } => {
+                    Command::Convert { file, output: Output { file: output, force } }
+                }
                 Sub::Demo { verbose } => Command::Demo { verbosity: verbose },
             })
         }
@@ -414,7 +461,22 @@ mod tests {
     #[test]
     fn subcommands() {
         let files = vec![PathBuf::from("a.yaml"), PathBuf::from("-")];
-        assert_eq!(parse(["serbroker", "check", "a.yaml", "-"]), Ok(Command::Check { files }));
+        assert_eq!(
+            parse(["serbroker", "check", "a.yaml", "-"]),
+            Ok(Command::Check { files, detail: Detail::Mistakes })
+        );
+        let detail = |args: &[&str]| match parse([&["serbroker", "check", "a"], args].concat()) {
+            Ok(Command::Check { detail, .. }) => detail,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!((detail(&["--explain"]), detail(&["--json", "--explain"])), (Detail::Ports, Detail::Json));
+        assert_eq!(ends(&["serbroker", "check", "--json", "a"]).status, 1);
+        let output = Output { file: Some("b".into()), force: true };
+        assert_eq!(
+            parse(["serbroker", "convert", "-", "-o", "b", "--force"]),
+            Ok(Command::Convert { file: "-".into(), output })
+        );
+        assert_eq!(ends(&["serbroker", "convert"]).status, 1);
         assert_eq!(parse(["serbroker", "demo"]), Ok(Command::Demo { verbosity: 0 }));
         assert_eq!(parse(["serbroker", "demo", "-ll"]), Ok(Command::Demo { verbosity: 2 }));
         assert_eq!(ends(&["serbroker", "check"]).status, 1);

@@ -14,6 +14,7 @@
 pub mod broker;
 pub mod cli;
 pub mod clock;
+pub mod commands;
 pub mod config;
 pub mod demo;
 pub mod descriptors;

@@ -1,15 +1,15 @@
 //! The `serbroker` program: arguments, configuration, background, runtime, run.
 
-use serbroker::broker::{self, Broker, Reading, Sources};
+use serbroker::broker::{Broker, Sources};
 use serbroker::cli::{self, Command, RunOptions};
-use serbroker::config::load::Inputs;
+use serbroker::commands;
 use serbroker::config::render::render;
 use serbroker::demo::Demo;
 use serbroker::descriptors;
 use serbroker::log::{self, Target};
 use serbroker::process::{self, PidFile};
 use std::io::{Write, stderr, stdout};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
@@ -18,7 +18,16 @@ use tracing::{debug, info, warn};
 fn main() -> ExitCode {
     let done = match cli::parse(std::env::args_os()) {
         Ok(Command::Run(options)) => run(&options),
-        Ok(Command::Check { files }) => return check(&files),
+        Ok(Command::Check { files, detail }) => {
+            // a closed pipe cannot be told about
+            return status(commands::check(&files, detail, &mut stdout(), &mut stderr()).unwrap_or(false));
+        }
+        Ok(Command::Convert { file, output }) => {
+            match commands::convert_file(&file, &output, &mut stdout(), &mut stderr()) {
+                Ok(complete) => return status(complete),
+                Err(text) => Err(text),
+            }
+        }
         Ok(Command::Demo { verbosity }) => demo(verbosity),
         Err(exit) => {
             // a closed pipe cannot be told about
@@ -37,6 +46,10 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn status(good: bool) -> ExitCode {
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn run(options: &RunOptions) -> Result<(), String> {
@@ -104,28 +117,6 @@ fn start_log(verbosity: u8, background: bool, name: &str) {
     if let Err(text) = log::init(verbosity, target, name) {
         let _ = writeln!(stderr(), "{name}: {text}");
     }
-}
-
-/// Says what is wrong with the files. Status 1 when a connection of them would not run.
-fn check(files: &[PathBuf]) -> ExitCode {
-    let mut status = ExitCode::SUCCESS;
-    for file in files {
-        let Reading { diagnostics, config } =
-            broker::read(&Inputs { file: Some(file.clone()), ..Inputs::default() });
-        let reading = Reading { config, diagnostics };
-        let (errors, warnings) = reading.counts();
-        let connections = reading.config.connections.len();
-        let _ = stderr().write_all(render(&reading.diagnostics).as_bytes());
-        let _ = writeln!(
-            stdout(),
-            "{}: {connections} connection(s), {errors} error(s), {warnings} warning(s)",
-            file.display()
-        );
-        if errors > 0 {
-            status = ExitCode::FAILURE;
-        }
-    }
-    status
 }
 
 /// Simulated devices, served on loopback until Ctrl-C.

@@ -37,7 +37,7 @@ fn limits(process: &Process) -> Vec<String> {
 #[test]
 fn the_soft_limit_becomes_the_hard_one() {
     let dir = tempfile::tempdir().unwrap();
-    let process = start("ulimit -Hn 200 && ulimit -Sn 100", 2, &dir);
+    let process = start("ulimit -Sn 100 && ulimit -Hn 200", 2, &dir);
     assert_eq!(limits(&process), ["200", "200"]);
     assert_eq!(process.stderr.count(&["file descriptors"]), 0, "{}", process.stderr.text());
 }

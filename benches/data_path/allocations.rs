@@ -85,7 +85,7 @@ pub(crate) fn count_with(scene: Scene, timing: Timing, keys: &Keys) -> Result<He
         ended.map(|units| heap(info, units))
     });
     runtime.block_on(async {
-        handle.shutdown().await;
+        handle.shutdown();
         task.await.map_err(|error| format!("the port: {error}"))
     })?;
     outcome

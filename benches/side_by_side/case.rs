@@ -139,7 +139,12 @@ impl Case {
         }
         open(&mut clients, &mut device).map_err(|error| format!("{error}{}", running.last_words()))?;
         let before = running.cpu()?;
-        let mut measured = self.run(&mut running, &mut clients, &mut device, effort)?;
+        let measured = self.run(&mut running, &mut clients, &mut device, effort);
+        // a client that the peer has closed: the peer may have said why
+        let mut measured = measured.map_err(|error| {
+            let closed = error.contains("end of file");
+            if closed { format!("{error}{}", running.last_words()) } else { error }
+        })?;
         let cpu = running.cpu()?.saturating_sub(before);
         measured.cost(cpu, running.resident()?);
         Ok(measured)

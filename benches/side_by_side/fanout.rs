@@ -8,11 +8,14 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::time::Timespec;
 
 use crate::client::Client;
-use crate::ends::{Device, End};
+use crate::ends::{Device, End, wait};
 use crate::measured::{Measured, Work, throughput};
 use crate::pattern::{Pattern, Stream};
 use crate::pump::{Direction, GIVEN_UP, Outgoing, STALLED, Shared, TICK, expect_silence, pump};
 use crate::transfer::both;
+
+/// How long nothing must come before nothing more is expected, in milliseconds.
+const LATE: i64 = 200;
 
 /// A client that reads, and how far it has come.
 struct Reader<'a> {
@@ -22,7 +25,7 @@ struct Reader<'a> {
 
 /// The device sends for three times `time`, and all clients read; or with `stalled` all but the first. The
 /// rate is the sum of those that read over the last third, when the buffers toward the first one are full.
-/// Then that one is closed, and every byte sent must arrive at the others.
+/// Then that one reads what it gets and is closed, and every byte sent must arrive at the others.
 pub(crate) fn run(
     clients: &mut Vec<Client>,
     device: &mut Device,
@@ -136,24 +139,24 @@ fn ready(readers: &[Reader<'_>]) -> Result<Vec<usize>, String> {
     Ok((0..fds.len()).filter(|&number| !fds[number].revents().is_empty()).collect())
 }
 
-/// Reads what waits for the client that did not read, and says what became of it.
+/// Reads at the client that did not read until nothing more comes, and says what became of it.
 fn fate(mut client: Client, pattern: &Pattern) -> Result<String, String> {
     let (mut stream, mut whole) = (pattern.stream(), true);
     let mut bytes = 0;
     let end = loop {
+        // what its window kept back comes when there is room; so does the end behind it
+        if wait(&client, PollFlags::IN, LATE).map_err(|error| format!("poll: {error}"))?.is_empty() {
+            break "still connected";
+        }
         match client.receive() {
             Ok(received) => {
                 bytes += received.len();
                 whole = whole && stream.verify(received).is_ok();
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => break "still connected",
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => break "closed by the peer",
             Err(error) if error.kind() == ErrorKind::ConnectionReset => break "reset by the peer",
             Err(error) => return Err(format!("the client that stopped reading: {error}")),
-        }
-        // the room that reading makes is filled again as long as the peer has something
-        if bytes > 64 << 20 {
-            break "still connected";
         }
     };
     let data = if whole { "without a gap" } else { "with a gap" };

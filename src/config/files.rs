@@ -23,11 +23,14 @@ impl FileProblem {
     }
 }
 
-/// The text of a file of at most `limit` bytes.
+/// The text of a file of at most `limit` bytes; `-` is standard input.
 ///
 /// # Errors
 /// The file cannot be opened or read, is a directory, is too large, or is not UTF-8 text.
 pub fn read(path: &Path, limit: usize) -> Result<String, FileProblem> {
+    if path == Path::new("-") {
+        return whole(std::io::stdin().lock(), limit, "standard input");
+    }
     let shown = path.display();
     // a FIFO without a writer would hold the start up for ever
     let opened = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path);
@@ -40,21 +43,29 @@ pub fn read(path: &Path, limit: usize) -> Result<String, FileProblem> {
             Some("name a file in it, or include its files with a pattern such as 'dir/*.yaml'"),
         ));
     }
-    let too_large = || FileProblem::new(format!("{shown} is larger than {limit} bytes"), None);
     if usize::try_from(meta.len()).unwrap_or(usize::MAX) > limit {
-        return Err(too_large());
+        return Err(too_large(&shown.to_string(), limit));
     }
     // a pipe (`-c <(…)`) is read until its writer is done; a FIFO without writer counts as empty
     nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::empty()))
         .map_err(|error| FileProblem::new(format!("cannot read {shown}: {error}"), None))?;
+    whole(file, limit, &shown.to_string())
+}
+
+fn too_large(shown: &str, limit: usize) -> FileProblem {
+    FileProblem::new(format!("{shown} is larger than {limit} bytes"), None)
+}
+
+/// Reads to the end, which has to come within `limit` bytes.
+fn whole(from: impl Read, limit: usize, shown: &str) -> Result<String, FileProblem> {
     let mut bytes = Vec::new();
-    file.take(limit as u64 + 1)
+    from.take(limit as u64 + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| FileProblem::new(format!("cannot read {shown}: {error}"), None))?;
     if bytes.len() > limit {
-        return Err(too_large());
+        return Err(too_large(shown, limit));
     }
-    text(bytes, &shown.to_string())
+    text(bytes, shown)
 }
 
 /// Bytes as text.

@@ -49,9 +49,8 @@ pub fn load(inputs: &Inputs) -> (RawFile, Vec<Diagnostic>) {
                 problems.push(fatal(message, Some(help.to_owned())));
             }
             Ok(text) => {
-                let format = recognise(&text, path);
                 let source = Arc::new(Source::new(path.display().to_string(), text));
-                match format {
+                match recognise(&source.text, path) {
                     Format::Yaml => yaml.read(&source, Some(path)),
                     Format::Legacy => {
                         yaml_first = false;
@@ -94,6 +93,24 @@ pub fn load(inputs: &Inputs) -> (RawFile, Vec<Diagnostic>) {
             connection: None,
         });
     }
+    (file, diagnostics)
+}
+
+/// Reads one text that is there already; `path` decides where included files are looked for.
+pub(super) fn load_source(source: &Arc<Source>, path: &Path) -> (RawFile, Vec<Diagnostic>) {
+    let (mut file, mut diagnostics) = match recognise(&source.text, path) {
+        Format::Yaml => {
+            let mut session = yaml::Session::default();
+            session.read(source, Some(path));
+            (session.file, session.diagnostics)
+        }
+        Format::Legacy => {
+            let mut session = legacy::Session::default();
+            session.read(source);
+            (session.file, session.diagnostics)
+        }
+    };
+    drop_duplicates(&mut file, &mut diagnostics);
     (file, diagnostics)
 }
 

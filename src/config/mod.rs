@@ -4,7 +4,9 @@
 //! A [`Config`] is valid: what is in it can be run as it is.
 
 pub mod address;
+pub mod convert;
 pub mod error;
+pub mod explain;
 pub mod files;
 pub mod gensio;
 mod legacy;
@@ -14,6 +16,7 @@ pub mod raw;
 pub mod render;
 pub mod resolve;
 pub mod suggest;
+pub mod values;
 pub mod yaml;
 
 use crate::serial::settings::DeviceConfig;
@@ -175,6 +178,17 @@ pub enum CharDelay {
     On,
     /// All but those that come first after a pause or after a client spoke.
     Adaptive,
+}
+
+impl std::fmt::Display for CharDelay {
+    /// As one would write it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Off => "false",
+            Self::On => "true",
+            Self::Adaptive => "adaptive",
+        })
+    }
 }
 
 /// One address of `remaddr`.

@@ -14,9 +14,11 @@ mod serial;
 
 use super::error::{Diagnostic, Severity, Span};
 use super::options;
-use super::raw::{RawFile, RawValue, Spanned};
+use super::raw::{RawConnection, RawFile, RawValue, Spanned};
 use super::{Config, Options};
 use ipnet::IpNet;
+pub(super) use layers::is_idle;
+pub use report::Written;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,6 +26,10 @@ use std::sync::Arc;
 /// What every connection starts from.
 struct Common {
     allow: Option<Vec<IpNet>>,
+    /// Where `allow` stands for all connections.
+    allow_span: Option<Span>,
+    /// Origins are kept.
+    trace: bool,
     services: String,
     /// As they are when nothing is written.
     options: Options,
@@ -33,15 +39,36 @@ struct Common {
 /// with a [`Severity::Fatal`] the result must not be used. Names of services are looked up in
 /// `/etc/services`.
 pub fn resolve(raw: &RawFile) -> (Config, Vec<Diagnostic>) {
-    let services = std::fs::read_to_string("/etc/services").unwrap_or_default();
-    resolve_with(raw, services)
+    let (config, diagnostics, _) = resolve_with(raw, services(), false);
+    (config, diagnostics)
 }
 
-/// [`resolve`] with the text of `/etc/services` as an argument.
-fn resolve_with(raw: &RawFile, services: String) -> (Config, Vec<Diagnostic>) {
+/// A connection as written, and where each of its options was written.
+#[derive(Debug)]
+pub struct Trace<'a> {
+    /// As written.
+    pub raw: &'a RawConnection,
+    /// In the order in which they take effect.
+    pub origins: Vec<Written>,
+}
+
+/// [`resolve`] with the origins of what is in the configuration, one entry for each connection.
+pub fn resolve_traced(raw: &RawFile) -> (Config, Vec<Diagnostic>, Vec<Trace<'_>>) {
+    resolve_with(raw, services(), true)
+}
+
+fn services() -> String {
+    std::fs::read_to_string("/etc/services").unwrap_or_default()
+}
+
+/// [`resolve_traced`] with the text of `/etc/services` as an argument, and origins only on demand.
+fn resolve_with(raw: &RawFile, services: String, trace: bool) -> (Config, Vec<Diagnostic>, Vec<Trace<'_>>) {
     let mut diagnostics = Vec::new();
+    let mut traces = Vec::new();
     let (metrics, allow) = settings(raw, &mut diagnostics);
-    let common = Common { allow, services, options: Options::default() };
+    let allow_span =
+        raw.settings.iter().rfind(|(path, _)| path.value == "allow").map(|(path, _)| path.span.clone());
+    let common = Common { allow, allow_span, trace, services, options: Options::default() };
     let mut config = Config { connections: Vec::new(), metrics };
     let mut names: HashMap<&str, &Span> = HashMap::new();
     for connection in &raw.connections {
@@ -60,9 +87,12 @@ fn resolve_with(raw: &RawFile, services: String) -> (Config, Vec<Diagnostic>) {
             continue;
         }
         names.insert(&name.value, &name.span);
-        let (resolved, said) = connection::resolve(connection, &common);
-        config.connections.extend(resolved.map(Arc::new));
-        diagnostics.extend(said);
+        let resolved = connection::resolve(connection, &common);
+        if trace && resolved.connection.is_some() {
+            traces.push(Trace { raw: connection, origins: resolved.origins });
+        }
+        config.connections.extend(resolved.connection.map(Arc::new));
+        diagnostics.extend(resolved.diagnostics);
     }
     for later in &raw.later {
         let message = format!("{} is not yet active", later.value);
@@ -74,7 +104,7 @@ fn resolve_with(raw: &RawFile, services: String) -> (Config, Vec<Diagnostic>) {
         let place = d.span.as_ref().map(|s| (s.source.name.clone(), s.start));
         d.severity != Severity::Warning || seen.insert((place, d.message.clone()))
     });
-    (config, diagnostics)
+    (config, diagnostics, traces)
 }
 
 /// serbroker's own settings at the top of the file.

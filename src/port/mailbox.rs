@@ -7,12 +7,16 @@
 use super::Command;
 use crate::config::Connection;
 use std::collections::VecDeque;
+use std::mem::discriminant;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use tokio::sync::oneshot;
 
 #[derive(Debug, Default)]
 struct Inner {
+    /// At most one of each of `Replace`, `Refresh` and `Shutdown` ([`Inner::add`]), one `Retire`
+    /// (whoever sends it waits for the answer) and an `Attach` for
+    /// each handshake, which has a descriptor.
     queue: VecDeque<Command>,
     /// Wakes the port's task.
     waker: Option<Waker>,
@@ -20,6 +24,20 @@ struct Inner {
     abandoned: bool,
     /// Nobody reads any more.
     ended: bool,
+}
+
+impl Inner {
+    /// Queues a command, unless that would say the same twice. Of two configurations the later one
+    /// counts.
+    fn add(&mut self, command: Command) {
+        let same = |queued: &Command| discriminant(queued) == discriminant(&command);
+        match command {
+            Command::Replace(_) => self.queue.retain(|queued| !same(queued)),
+            Command::Refresh | Command::Shutdown if self.queue.iter().any(same) => return,
+            _ => {}
+        }
+        self.queue.push_back(command);
+    }
 }
 
 #[derive(Debug, Default)]
@@ -46,7 +64,7 @@ impl Mailbox {
         self.change(|inner| {
             // the end of a port is seen by its task: who sends to it has nothing to do about it
             if !inner.ended {
-                inner.queue.push_back(command);
+                inner.add(command);
             }
         });
     }
@@ -171,6 +189,21 @@ mod tests {
         drop(handle);
         let seen = tokio::time::timeout(Duration::from_secs(10), port).await.unwrap().unwrap();
         assert_eq!(seen, ["Refresh", "Shutdown", "Refresh"]);
+    }
+
+    #[tokio::test]
+    async fn what_is_said_again_takes_no_more_room() {
+        let (handle, inbox) = mailbox();
+        for _ in 0..1000 {
+            handle.refresh();
+            handle.shutdown();
+        }
+        drop(handle);
+        let mut seen = Vec::new();
+        while let Some(command) = poll_fn(|cx| inbox.poll(cx)).await {
+            seen.push(format!("{command:?}"));
+        }
+        assert_eq!(seen, ["Refresh", "Shutdown"]);
     }
 
     #[tokio::test]

@@ -135,6 +135,23 @@ fn the_page_lists_exactly_the_flags_of_the_command_line() {
     assert_eq!(told, flags);
     let known: BTreeSet<String> = command.get_subcommands().map(|c| c.get_name().to_owned()).collect();
     assert_eq!(commands, known);
+    let heads: Vec<String> = items(&page, ".Sh DESCRIPTION").into_iter().map(|item| item.head).collect();
+    for sub in command.get_subcommands() {
+        let head = heads.iter().find(|head| head.starts_with(&format!("Cm {}", sub.get_name())));
+        let of_name = page.split(&format!(".It {}", head.unwrap())).nth(1).unwrap();
+        for long in sub
+            .get_arguments()
+            .filter_map(|a| a.get_long())
+            .filter(|long| !["help", "verbose"].contains(long))
+        {
+            assert!(
+                head.unwrap().contains(&format!("Fl Fl {long}"))
+                    || of_name.contains(&format!("Fl Fl {long}")),
+                "--{long} of {} is not in the page",
+                sub.get_name()
+            );
+        }
+    }
     let synopsis = page.split(".Sh SYNOPSIS").nth(1).unwrap().split(".Sh ").next().unwrap();
     for argument in command.get_arguments() {
         let short = argument.get_short().unwrap();

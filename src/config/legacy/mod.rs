@@ -1,6 +1,7 @@
 //! The one-line format of ser2net 2.x to 4.4 (ser2net.conf):
 //! `<network port>:<state>:<timeout>:<device>:<options>` and the definitions beside it.
 
+pub(super) mod convert;
 mod definitions;
 mod grammar;
 mod lines;
@@ -45,12 +46,14 @@ impl Session {
     /// Reads a text.
     pub(super) fn read(&mut self, source: &Arc<Source>) {
         for line in lines::lines(source) {
-            match grammar::keyword(&line.text) {
-                Some((word, _)) if definitions::KEYWORDS.contains(&word) => {
-                    self.definition(&line);
-                }
-                _ => self.port(&line),
-            }
+            self.line(&line);
+        }
+    }
+
+    fn line(&mut self, line: &Line) {
+        match grammar::keyword(&line.text) {
+            Some((word, _)) if definitions::KEYWORDS.contains(&word) => self.definition(line),
+            _ => self.port(line),
         }
     }
 
@@ -116,6 +119,7 @@ impl Session {
             Some(rest) => self.slipped_colon(line, device.start..rest.end, &name),
             None => self.device_stem(line, device.clone(), &path, &name),
         };
+        let end = options.as_ref().map_or(device.end, |o| o.end).max(device.end);
         if let Some(options) = options.filter(|_| slipped.is_none()) {
             self.options(line, options, &mut draft);
         }
@@ -135,7 +139,8 @@ impl Session {
             name: Spanned { value: name.clone(), span: line.span(port.clone()) },
             enabled: state != "off",
             accepter: Spanned { value: accepter, span: line.span(port) },
-            connector: Spanned { value: connector, span: line.span(device) },
+            // with the options, where the words of the connector stand
+            connector: Spanned { value: connector, span: line.span(device.start..end) },
             timeout,
             defaults: self.definitions.defaults().to_vec(),
             options,

@@ -2,7 +2,7 @@
 
 use super::access::{self, Refused};
 use super::layers::{Default, described, is_idle};
-use super::report::{Report, sub_span};
+use super::report::{Finished, Report, Written, sub_span};
 use super::{Common, accepter, connector, scalar};
 use crate::config::error::{Diagnostic, Span};
 use crate::config::options::{self, Place, Row, Status, Value};
@@ -11,14 +11,17 @@ use crate::config::{CharDelay, Connection, Options, Template};
 use std::time::Duration;
 
 /// Resolves a connection. `None` comes with at least one error (or, when it is disabled, warning).
-pub(super) fn resolve(raw: &RawConnection, common: &Common) -> (Option<Connection>, Vec<Diagnostic>) {
+pub(super) fn resolve(raw: &RawConnection, common: &Common) -> Resolved {
     let name = &raw.name;
-    let mut report = Report::new(&name.value, raw.enabled);
+    let mut report = Report::new(&name.value, raw.enabled, common.trace);
     if name.value.is_empty() {
         report.error(name.span.clone(), "the connection has no name", None);
     }
     let mut options = common.options.clone();
     options.allow.clone_from(&common.allow);
+    if let (Some(span), Some(row)) = (&common.allow_span, options::find(Place::Connection, "allow")) {
+        report.origin(row, None, span, true);
+    }
     let mut layer_defaults = Vec::new();
     let mut remaddr_is_default = true;
     for option in &raw.defaults {
@@ -41,7 +44,7 @@ pub(super) fn resolve(raw: &RawConnection, common: &Common) -> (Option<Connectio
             report.blocked(option.name.span.clone(), &format!("{name} together with clientauth"), None);
         }
     }
-    let (failed, diagnostics) = report.finish();
+    let Finished { failed, diagnostics, origins } = report.finish();
     let connection = match (failed, accepter, connector) {
         (false, Some(accepter), Some(connector)) => Some(Connection {
             name: name.value.as_str().into(),
@@ -53,7 +56,17 @@ pub(super) fn resolve(raw: &RawConnection, common: &Common) -> (Option<Connectio
         }),
         _ => None,
     };
-    (connection, diagnostics)
+    Resolved { connection, diagnostics, origins }
+}
+
+/// What became of a connection.
+pub(super) struct Resolved {
+    /// It runs.
+    pub(super) connection: Option<Connection>,
+    /// What is to be said.
+    pub(super) diagnostics: Vec<Diagnostic>,
+    /// Where its values came from, when that was asked for.
+    pub(super) origins: Vec<Written>,
 }
 
 /// The options as they are when nothing is written.
@@ -146,7 +159,7 @@ fn explicit(option: &RawOption, origin: Origin, options: &mut Options, common: &
 /// Reads and sets an option of the connection. A default that cannot be used is left out, except
 /// where that would let strangers in.
 fn connection_option(
-    row: &Row,
+    row: &'static Row,
     option: &RawOption,
     options: &mut Options,
     common: &Common,
@@ -155,6 +168,7 @@ fn connection_option(
 ) {
     let span = option.value.as_ref().map_or(&option.name.span, |v| &v.span);
     if row.name == "allow" {
+        report.origin(row, None, &option.name.span, is_default);
         return allow(option, span, options, report);
     }
     let Ok(text) = scalar(option.value.as_ref()) else {
@@ -175,6 +189,7 @@ fn connection_option(
     if let Some(warning) = read.warning {
         report.warning(span.clone(), warning, None);
     }
+    report.origin(row, text, &option.name.span, is_default);
     if row.name == "remaddr" {
         remaddr(text.unwrap_or(""), span, options, common, is_default, report);
         return;

@@ -49,6 +49,7 @@ pub(super) fn settings(
         let (row, span) = (default.row, default.span.clone());
         match row.read(Some(&default.text)) {
             Ok(read) => {
+                report.origin(row, Some(&default.text), &span, true);
                 keep(&mut list, Setting { row, value: read.value, span, is_default: true }, report);
             }
             Err(message) => report.warning(span, format!("{message}; the default is not used"), None),
@@ -65,6 +66,7 @@ pub(super) fn settings(
                 if let Some(warning) = read.warning {
                     report.warning(span.clone(), warning, None);
                 }
+                report.origin(row, word.value(), &span, false);
                 keep(&mut list, Setting { row, value: read.value, span, is_default: false }, report);
             }
             Err(message) => report.error(span, message, None),
@@ -84,7 +86,7 @@ fn keep(list: &mut Vec<Setting>, setting: Setting, report: &mut Report) {
 }
 
 /// Whether this value asks for nothing, so that nothing is missing when it is left out.
-pub(super) fn is_idle(row: &Row, value: &Value) -> bool {
+pub(in crate::config) fn is_idle(row: &Row, value: &Value) -> bool {
     match (row.kind, value) {
         (Kind::Bool, Value::Bool(set)) => row.default.and_then(options::bool_of) == Some(*set),
         (Kind::Choice(_), Value::Text(text)) => text == "off",

@@ -2,8 +2,22 @@
 
 use crate::config::error::{Diagnostic, Severity, Span};
 use crate::config::gensio::Problem;
+use crate::config::options::Row;
 use crate::config::raw::Spanned;
 use std::ops::Range;
+
+/// Where the value of an option was written.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// The option.
+    pub row: &'static Row,
+    /// The text of its value, substitutions done; `None` without one.
+    pub value: Option<String>,
+    /// The place.
+    pub span: Span,
+    /// It stands in a `default:` section or for all connections, not in the connection.
+    pub is_default: bool,
+}
 
 /// The diagnostics of one connection.
 pub(super) struct Report {
@@ -11,17 +25,44 @@ pub(super) struct Report {
     enabled: bool,
     failed: bool,
     diagnostics: Vec<Diagnostic>,
+    /// What was written, in the order in which it takes effect; kept only when asked for.
+    origins: Option<Vec<Written>>,
+}
+
+/// What a report holds at the end.
+pub(super) struct Finished {
+    /// The connection cannot run.
+    pub(super) failed: bool,
+    /// All that was said.
+    pub(super) diagnostics: Vec<Diagnostic>,
+    /// Where values came from; empty unless it was asked for.
+    pub(super) origins: Vec<Written>,
 }
 
 impl Report {
-    /// For the connection of this name.
-    pub(super) fn new(connection: &str, enabled: bool) -> Self {
-        Self { connection: connection.to_owned(), enabled, failed: false, diagnostics: Vec::new() }
+    /// For the connection of this name. `trace`: origins are kept.
+    pub(super) fn new(connection: &str, enabled: bool, trace: bool) -> Self {
+        Self {
+            connection: connection.to_owned(),
+            enabled,
+            failed: false,
+            diagnostics: Vec::new(),
+            origins: trace.then(Vec::new),
+        }
     }
 
-    /// Whether the connection cannot run, and all that was said.
-    pub(super) fn finish(self) -> (bool, Vec<Diagnostic>) {
-        (self.failed, self.diagnostics)
+    /// The end of it.
+    pub(super) fn finish(self) -> Finished {
+        let Self { connection: _, enabled: _, failed, diagnostics, origins } = self;
+        Finished { failed, diagnostics, origins: origins.unwrap_or_default() }
+    }
+
+    /// An option was written; later ones win.
+    pub(super) fn origin(&mut self, row: &'static Row, value: Option<&str>, span: &Span, is_default: bool) {
+        if let Some(origins) = &mut self.origins {
+            let value = value.map(str::to_owned);
+            origins.push(Written { row, value, span: span.clone(), is_default });
+        }
     }
 
     fn push(&mut self, severity: Severity, span: Span, message: String, help: Option<String>, later: bool) {

@@ -105,7 +105,8 @@ impl File {
             settings: self.settings.iter().map(|(name, value)| (spanned(name), value.clone())).collect(),
             later: self.later.iter().map(spanned).collect(),
         };
-        resolve_with(&raw, SERVICES.into())
+        let (config, diagnostics, _) = resolve_with(&raw, SERVICES.into(), false);
+        (config, diagnostics)
     }
 
     pub(super) fn resolve(self) -> (Config, Vec<Diagnostic>) {

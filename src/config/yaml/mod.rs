@@ -5,6 +5,7 @@
 //! and keeps what stood before an error.
 
 mod connection;
+pub(super) mod convert;
 pub mod de;
 mod event;
 mod include;

@@ -146,8 +146,12 @@ impl Builder {
         let at = text.find('&').map_or(start, |i| start + i);
         let name_end = (at + 1 + name.len()).min(self.source.text.len());
         let rest = self.source.text.get(name_end..end.max(name_end)).unwrap_or("");
-        let value = name_end + (rest.len() - rest.trim_start().len());
-        let value = if rest.trim().is_empty() { name_end } else { value };
+        let mut inside = rest.trim_start();
+        // a comment may stand between the anchor and its value
+        while inside.starts_with('#') && inside.len() < rest.len() {
+            inside = inside.split_once('\n').map_or("", |(_, below)| below).trim_start();
+        }
+        let value = if inside.is_empty() { name_end } else { name_end + rest.len() - inside.len() };
         (Some((name, self.span(at, name_end))), value)
     }
 }

@@ -1,0 +1,120 @@
+//! A configuration from the model alone, without a text that it came from.
+
+use super::literal;
+use super::outline::{self, Body, Entry, Value};
+use crate::config::gensio::{Layer, Word};
+use crate::config::options::{self, Kind, Place};
+use crate::config::values::{self, InForce};
+use crate::config::{Accepter, Config, Connection, Connector};
+use crate::serial::settings::DeviceConfig;
+
+/// A configuration as version 2 YAML: what is read from it is the configuration again, with the
+/// accepters and connectors as this writes them. What is as it would be without saying is not said.
+pub fn to_yaml(config: &Config) -> String {
+    let Config { connections, metrics } = config;
+    let mut body = Body::default();
+    if let Some(metrics) = metrics {
+        body.push(Entry::text("metrics", metrics.to_string()));
+    }
+    for connection in connections {
+        let entry = Entry::new(connection.name.to_string(), Value::Map(entries(connection, false)));
+        body.push_into("connections", entry);
+    }
+    outline::write(&body)
+}
+
+/// Writes connections that a front end could not carry over word by word from the model, with all
+/// their options, so that no default decides about them. False when there are none of them.
+pub(super) fn replace(body: &mut Body, config: &Config, different: &[(String, String)]) -> bool {
+    let mut done = false;
+    for section in body.entries.iter_mut().filter(|entry| entry.key == "connections") {
+        let Value::Map(section) = &mut section.value else { continue };
+        for entry in &mut section.entries {
+            let wanted = different.iter().any(|(name, _)| *name == entry.key);
+            let connection = config.connections.iter().find(|c| wanted && *c.name == *entry.key);
+            if let Some(connection) = connection {
+                entry.value = Value::Map(entries(connection, true));
+                done = true;
+            }
+        }
+    }
+    done
+}
+
+fn entries(connection: &Connection, all: bool) -> Body {
+    let Connection { name: _, enabled, accepter, connector, timeout, options } = connection;
+    let mut body = Body::default();
+    body.push(Entry::text("accepter", literal(&accepter_text(accepter, all))));
+    body.push(Entry::text("connector", literal(&connector_text(connector, all))));
+    if !enabled {
+        body.push(Entry::text("enable", "off"));
+    }
+    if let Some(timeout) = timeout {
+        body.push(Entry::text("timeout", timeout.as_secs().to_string()));
+    }
+    let mut list = Body::default();
+    for Said { place: _, name, value } in said(values::of_options(options), all) {
+        list.push(Entry::text(name, literal(&value)));
+    }
+    if !list.entries.is_empty() {
+        body.push(Entry::new("options", Value::Map(list)));
+    }
+    body
+}
+
+/// A value that has to be written.
+struct Said {
+    place: Place,
+    name: &'static str,
+    value: String,
+}
+
+impl Said {
+    /// As a word of an accepter or connector: `local`, `drain_time=5`.
+    fn word(&self) -> String {
+        let switched = options::find(self.place, self.name).is_some_and(|row| row.kind == Kind::Bool);
+        if switched && self.value == "true" {
+            return self.name.to_owned();
+        }
+        format!("{}={}", self.name, self.value)
+    }
+}
+
+fn said(list: Vec<InForce>, all: bool) -> Vec<Said> {
+    list.into_iter()
+        .filter(|value| all || !value.is_built_in())
+        .filter_map(|InForce { place, name, value }| value.map(|value| Said { place, name, value }))
+        .collect()
+}
+
+fn layer(name: &'static str, list: &[Said]) -> String {
+    let word = |text: String| Word { text, place: 0..0 };
+    let of_layer = list.iter().filter(|said| said.place == Place::Layer(name));
+    let options = of_layer.map(|said| word(said.word())).collect();
+    Layer { name: word(name.to_owned()), options }.to_string()
+}
+
+/// The accepter string for the fields of an accepter.
+pub(super) fn accepter_text(accepter: &Accepter, all: bool) -> String {
+    let list = said(values::of_accepter(accepter), all);
+    let Accepter { text: _, telnet, tls, tcp } = accepter;
+    let mut parts = Vec::new();
+    parts.extend(telnet.is_some().then(|| layer("telnet", &list)));
+    parts.extend(tls.is_some().then(|| layer("ssl", &list)));
+    parts.push(layer("tcp", &list));
+    parts.push(values::address_text(tcp));
+    parts.join(",")
+}
+
+/// The connector string for the fields of a connector.
+pub(super) fn connector_text(connector: &Connector, all: bool) -> String {
+    let Connector { text: _, device } = connector;
+    let list = said(values::of_device(device), all);
+    let DeviceConfig { path, .. } = device;
+    let mut parts = vec![layer("serialdev", &list), path.to_string()];
+    parts.extend(list.iter().filter(|said| said.place == Place::Serial).map(|said| match said.name {
+        "speed" => said.value.to_lowercase(),
+        _ => said.word(),
+    }));
+    parts.join(",")
+}

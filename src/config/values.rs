@@ -1,0 +1,251 @@
+//! The values of a connection, said in the words of the options table: what `check --explain` shows
+//! and what a rendered configuration writes. The model is taken apart field by field, so that a
+//! field that is missing here does not compile.
+
+use super::options::{self, Place, Row};
+use super::{
+    Accepter, Connection, Connector, Family, Options, TcpListen, TelnetOptions, Template, TlsOptions,
+};
+use crate::serial::settings::{DeviceConfig, Flow, LineSettings, Rs485};
+use std::fmt::Write as _;
+
+/// An option with the value in force.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    place: Place,
+    name: &'static str,
+}
+
+/// An option and its value as one would write it; `None`: nothing is set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InForce {
+    /// Where it is written.
+    pub place: Place,
+    /// Its name in the options table.
+    pub name: &'static str,
+    /// The value.
+    pub value: Option<String>,
+}
+
+impl InForce {
+    /// Its row.
+    pub fn row(&self) -> Option<&'static Row> {
+        options::OPTIONS.iter().find(|row| row.place == self.place && row.name == self.name)
+    }
+
+    /// The value is the one that holds when nothing is written.
+    pub fn is_built_in(&self) -> bool {
+        let default = self.row().and_then(|row| row.default);
+        match (&self.value, default) {
+            (None, None) => true,
+            (Some(value), Some(default)) => value.eq_ignore_ascii_case(default),
+            // `off` and nothing are the same for RS-485
+            (None, Some(default)) => default == "off",
+            (Some(_), None) => false,
+        }
+    }
+}
+
+/// All options of a connection that the program acts on, in the order of the model.
+pub fn in_force(connection: &Connection) -> Vec<InForce> {
+    let Connection { name: _, enabled: _, timeout: _, accepter, connector, options } = connection;
+    let mut list = of_options(options);
+    list.extend(of_accepter(accepter));
+    let Connector { text: _, device } = connector;
+    list.extend(of_device(device));
+    list
+}
+
+fn slot(place: Place, name: &'static str) -> Slot {
+    Slot { place, name }
+}
+
+impl Slot {
+    fn is(self, value: &(impl ToString + ?Sized)) -> InForce {
+        self.maybe(Some(value.to_string()))
+    }
+
+    fn maybe(self, value: Option<String>) -> InForce {
+        InForce { place: self.place, name: self.name, value }
+    }
+}
+
+/// The options under `options:`.
+pub fn of_options(options: &Options) -> Vec<InForce> {
+    let Options {
+        kickolduser,
+        max_connections,
+        banner,
+        openstr,
+        closestr,
+        closeon,
+        sendon,
+        signature,
+        chardelay,
+        chardelay_scale,
+        chardelay_min,
+        chardelay_max,
+        dev_to_net_bufsize,
+        net_to_dev_bufsize,
+        no_con_to_acc,
+        no_acc_to_con,
+        remaddr,
+        allow,
+        accepter_retry,
+        refusal_text,
+    } = options;
+    let of = |name| slot(Place::Connection, name);
+    let text = |t: &Option<Template>| t.as_ref().map(|t| String::from_utf8_lossy(&t.0).into_owned());
+    let remaddr: Vec<String> = remaddr
+        .iter()
+        .map(|rule| {
+            let mark = if rule.negate { "!" } else { "" };
+            format!("{mark}{},{}", rule.net, rule.port.unwrap_or(0))
+        })
+        .collect();
+    let allow = allow.as_ref().map(|list| {
+        let list: Vec<String> = list.iter().map(ToString::to_string).collect();
+        list.join(", ")
+    });
+    vec![
+        of("kickolduser").is(kickolduser),
+        of("max-connections").is(max_connections),
+        of("banner").maybe(text(banner)),
+        of("openstr").maybe(text(openstr)),
+        of("closestr").maybe(text(closestr)),
+        of("closeon").maybe(text(closeon)),
+        of("sendon").maybe(text(sendon)),
+        of("signature").maybe(text(signature)),
+        of("chardelay").is(chardelay),
+        of("chardelay-scale").is(chardelay_scale),
+        of("chardelay-min").is(chardelay_min),
+        of("chardelay-max").is(chardelay_max),
+        of("dev-to-net-bufsize").is(dev_to_net_bufsize),
+        of("net-to-dev-bufsize").is(net_to_dev_bufsize),
+        of("no-con-to-acc").is(no_con_to_acc),
+        of("no-acc-to-con").is(no_acc_to_con),
+        of("remaddr").maybe(Some(remaddr.join(";")).filter(|text| !text.is_empty())),
+        of("allow").maybe(allow),
+        of("accepter-retry-time").is(&accepter_retry.as_secs()),
+        of("refusal-text").is(refusal_text),
+    ]
+}
+
+/// The options of the types that an accepter is made of.
+pub fn of_accepter(accepter: &Accepter) -> Vec<InForce> {
+    let Accepter { text: _, telnet, tls, tcp } = accepter;
+    let mut list = Vec::new();
+    if let Some(telnet) = telnet {
+        let TelnetOptions { rfc2217 } = telnet;
+        list.push(slot(Place::Layer("telnet"), "rfc2217").is(rfc2217));
+    }
+    if let Some(tls) = tls {
+        let TlsOptions { key, cert, ca, client_auth } = tls;
+        let of = |name| slot(Place::Layer("ssl"), name);
+        list.push(of("key").is(&key.display()));
+        list.push(of("cert").is(&cert.display()));
+        list.push(of("ca").maybe(ca.as_ref().map(|ca| ca.display().to_string())));
+        list.push(of("clientauth").is(client_auth));
+    }
+    let TcpListen { family: _, host: _, port: _, nodelay, reuseaddr } = tcp;
+    list.push(slot(Place::Layer("tcp"), "nodelay").is(nodelay));
+    list.push(slot(Place::Layer("tcp"), "reuseaddr").is(reuseaddr));
+    list
+}
+
+/// The address that a listener binds, as accepters write it: `ipv4,127.0.0.1,2000`.
+pub fn address_text(tcp: &TcpListen) -> String {
+    let TcpListen { family, host, port, nodelay: _, reuseaddr: _ } = tcp;
+    let family = match family {
+        Family::Any => "",
+        Family::V4 => "ipv4,",
+        Family::V6 => "ipv6,",
+        Family::V6Mapped => "ipv6n4,",
+    };
+    let host = host.as_ref().map(|host| format!("{host},")).unwrap_or_default();
+    format!("{family}{host}{port}")
+}
+
+/// The settings of a device.
+pub fn of_device(device: &DeviceConfig) -> Vec<InForce> {
+    let DeviceConfig { path: _, line, nobreak, uucp_lock, dtr, rts, write_only, read_only, rs485, drain_ms } =
+        device;
+    let LineSettings { baud: _, size: _, parity: _, stop: _, flow, local, hangup_when_done } = line;
+    let Flow { xonxoff, rtscts } = flow;
+    let of = |name| slot(Place::Serial, name);
+    vec![
+        of("speed").is(line),
+        of("local").is(local),
+        of("xonxoff").is(xonxoff),
+        of("rtscts").is(rtscts),
+        of("hangup-when-done").is(hangup_when_done),
+        of("nobreak").is(nobreak),
+        of("wronly").is(write_only),
+        of("rdonly").is(read_only),
+        of("dtr").maybe(dtr.map(|on| on.to_string())),
+        of("rts").maybe(rts.map(|on| on.to_string())),
+        of("rs485").maybe(rs485.as_ref().map(rs485_text)),
+        slot(Place::Layer("serialdev"), "uucplock").is(uucp_lock),
+        slot(Place::Layer("serialdev"), "drain_time").maybe(drain_ms.map(|ms| (ms / 10).to_string())),
+    ]
+}
+
+fn rs485_text(conf: &Rs485) -> String {
+    let Rs485 { delay_before_ms, delay_after_ms, rts_on_send, rts_after_send, rx_during_tx, terminate_bus } =
+        conf;
+    let mut text = format!("{delay_before_ms}:{delay_after_ms}");
+    let flags = [
+        (rts_on_send, "rts_on_send"),
+        (rts_after_send, "rts_after_send"),
+        (rx_during_tx, "rx_during_tx"),
+        (terminate_bus, "terminate_bus"),
+    ];
+    for (_, name) in flags.into_iter().filter(|(set, _)| **set) {
+        // writing to a String cannot fail
+        let _ = write!(text, ":{name}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Connection {
+        Connection {
+            name: "a".into(),
+            enabled: true,
+            accepter: Accepter {
+                text: "telnet,ssl,tcp,1".into(),
+                telnet: Some(TelnetOptions::default()),
+                tls: Some(TlsOptions { key: "k".into(), cert: "c".into(), ca: None, client_auth: false }),
+                tcp: TcpListen { family: Family::Any, host: None, port: 1, nodelay: true, reuseaddr: true },
+            },
+            connector: Connector { text: "/dev/x".into(), device: DeviceConfig::new("/dev/x") },
+            timeout: None,
+            options: Options::default(),
+        }
+    }
+
+    #[test]
+    fn every_value_is_an_option_of_the_table_and_every_active_option_has_a_value() {
+        let list = in_force(&sample());
+        for value in &list {
+            assert!(value.row().is_some(), "{value:?}");
+        }
+        for row in options::OPTIONS.iter().filter(|row| row.status == options::Status::Active) {
+            // parts of the speed, or ways to say the same as another option
+            let part = row.kind == options::Kind::Flag
+                || matches!(row.name, "nouucplock" | "custspeed" | "mode" | "allow-authfail");
+            let found = list.iter().any(|v| v.place == row.place && v.name == row.name);
+            assert!(found != part, "{:?} {}", row.place, row.name);
+        }
+    }
+
+    #[test]
+    fn built_in_values_are_known_as_such() {
+        let odd: Vec<_> = in_force(&sample()).into_iter().filter(|v| !v.is_built_in()).collect();
+        let names: Vec<_> = odd.iter().map(|v| v.name).collect();
+        assert_eq!(names, ["key", "cert"], "{odd:?}");
+    }
+}
