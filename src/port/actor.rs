@@ -22,7 +22,7 @@ use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, unconstrained};
 use tokio::time::Sleep;
 use tracing::{error, info};
 
@@ -116,10 +116,12 @@ pub fn start(connection: Arc<Connection>, env: Environment) -> (Handle, JoinHand
     let (handle, inbox) = mailbox();
     let mut port = Port::new(connection, env, inbox);
     port.start_listening();
-    let task = tokio::spawn(async move {
+    // `ROUNDS` is what keeps a busy port from taking the thread; the runtime's own budget would make
+    // sockets look unready in the middle of a round, and bytes would be kept back for nothing
+    let task = tokio::spawn(unconstrained(async move {
         poll_fn(|cx| port.poll(cx)).await;
         info!(port = %port.name, "stopped");
-    });
+    }));
     (handle, task)
 }
 

@@ -5,27 +5,28 @@
 //! [`Opened`] device that it returns becomes a [`Device`] by [`Opened::register`], which is quick
 //! and must run inside the runtime.
 //!
-//! The open file belongs to tokio-serial, which also registers it with the reactor; its reads and
-//! writes go straight to read(2) and write(2). It does not open the file itself and its line
-//! settings are not used, because it opens for reading and writing only, takes the exclusive flag
+//! The open file belongs to mio-serial, the lower half of tokio-serial; its reads and writes go
+//! straight to read(2) and write(2). What tokio-serial adds is the reactor, and that is done here,
+//! because fewer wake-ups and calls a message are possible ([`Device::poll_read`],
+//! [`Device::poll_write`]). The crate does not open the file itself and its line settings are not
+//! used, because it opens for reading and writing only, takes the exclusive flag
 //! before the lock (so that a refused second opener clears the flag of the first), switches
 //! `CLOCAL` on for a moment whatever is configured, loses the reason of a refusal, and knows neither
 //! mark and space parity nor a close that puts the settings back.
 
 use std::fs::Metadata;
 use std::future::poll_fn;
-use std::io;
-use std::os::fd::AsRawFd;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use mio_serial::SerialStream;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use serialport::TTYPort;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_serial::SerialStream;
+use tokio::io::unix::AsyncFd;
 
 use super::error::{IoFailure, OpenError, OpenErrorKind};
 use super::lock::{Claim, DeviceIdentity, LockRefusal, UUCP_LOCK_DIR, UucpLock, describe_process, find_user};
@@ -42,7 +43,15 @@ pub struct Opened(Option<Parts<TTYPort>>);
 /// An open device in the reactor. Dropping it closes the device: what is not yet sent is discarded,
 /// and the line settings and modem lines are put back as they were found.
 #[derive(Debug)]
-pub struct Device(Parts<SerialStream>);
+pub struct Device {
+    parts: Parts<AsyncFd<SerialStream>>,
+    /// The file once more, watched for room to write; none until a write had to wait.
+    room: Option<AsyncFd<OwnedFd>>,
+}
+
+/// A read that returns less has taken all there was: most that one read(2) of a terminal returns
+/// (N_TTY_BUF_SIZE less one; newer kernels may return more).
+const FULL_READ: usize = 4095;
 
 /// The file and what must be known to use and close it. The fields are dropped in this order, so
 /// the locks go last.
@@ -326,8 +335,8 @@ impl Opened {
     #[expect(clippy::expect_used, reason = "the parts are taken nowhere else, and this consumes")]
     pub fn register(mut self) -> io::Result<Device> {
         let Parts { file, state } = self.0.take().expect("invariant: only this takes the parts");
-        let file = SerialStream::try_from(file)?;
-        Ok(Device(Parts { file, state }))
+        let file = sys::watch_input(SerialStream::try_from(file)?)?;
+        Ok(Device { parts: Parts { file, state }, room: None })
     }
 }
 
@@ -341,41 +350,69 @@ impl Drop for Opened {
 
 impl Drop for Device {
     fn drop(&mut self) {
-        self.0.put_back();
+        self.parts.put_back();
     }
 }
 
 impl Device {
     /// Path of the device as configured.
     pub fn path(&self) -> &str {
-        &self.0.state.path
+        &self.parts.state.path
     }
 
     /// Line settings in force, as the driver reported them.
     pub fn settings(&self) -> LineSettings {
-        self.0.state.in_force
+        self.parts.state.in_force
     }
 
     /// Reads what there is, at most `buf`; the count is never 0 unless `buf` is empty. A device
     /// opened for writing only is never ready.
+    ///
+    /// A short read saves the next one, which would only say that nothing is left: at some moment of
+    /// it the terminal was empty, and whatever comes after that moment is a new event for epoll(7).
+    /// Even if that event is delivered before `clear_ready`, it is not lost, because the guard
+    /// clears only the event that it was made for.
     pub fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<Result<usize, IoFailure>> {
-        if self.0.state.write_only {
+        if self.parts.state.write_only {
             return Poll::Pending;
         }
         if buf.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        let mut buf = ReadBuf::new(buf);
-        ready!(Pin::new(&mut self.0.file).poll_read(cx, &mut buf)).map_err(IoFailure::from_io)?;
-        // the end of a file that has no end: the terminal was hung up
-        let count = buf.filled().len();
-        Poll::Ready(if count == 0 { Err(IoFailure::Gone) } else { Ok(count) })
+        loop {
+            let mut ready = ready!(self.parts.file.poll_read_ready(cx)).map_err(IoFailure::from_io)?;
+            let Ok(result) = ready.try_io(|file| file.get_ref().read(buf)) else { continue };
+            let count = result.map_err(IoFailure::from_io)?;
+            if (1..FULL_READ.min(buf.len())).contains(&count) {
+                ready.clear_ready();
+            }
+            // the end of a file that has no end: the terminal was hung up
+            return Poll::Ready(if count == 0 { Err(IoFailure::Gone) } else { Ok(count) });
+        }
     }
 
     /// Writes what the driver takes of `buf`.
+    ///
+    /// A terminal wakes those who watch for room after each message that has left it. Whoever never
+    /// had to wait does not want to know, so room is watched for from the first time on that there
+    /// is none; registering reports room that has come meanwhile.
     pub fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<Result<usize, IoFailure>> {
-        self.0.state.drained = false;
-        Pin::new(&mut self.0.file).poll_write(cx, buf).map_err(IoFailure::from_io)
+        self.parts.state.drained = false;
+        if self.room.is_none() {
+            match self.parts.file.get_ref().write(buf) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.room = Some(sys::watch_room(&self.parts.file).map_err(IoFailure::from_io)?);
+                }
+                result => return Poll::Ready(result.map_err(IoFailure::from_io)),
+            }
+        }
+        let Some(room) = &self.room else { return Poll::Pending };
+        loop {
+            let mut ready = ready!(room.poll_write_ready(cx)).map_err(IoFailure::from_io)?;
+            if let Ok(result) = ready.try_io(|_| self.parts.file.get_ref().write(buf)) {
+                return Poll::Ready(result.map_err(IoFailure::from_io));
+            }
+        }
     }
 
     /// [`poll_read`](Self::poll_read) as a future; nothing is lost when it is dropped.
@@ -390,7 +427,7 @@ impl Device {
 
     /// Bytes that the driver has taken and not yet sent (`TIOCOUTQ`).
     pub fn out_queue(&self) -> io::Result<usize> {
-        sys::out_queue(&self.0.file)
+        sys::out_queue(&self.parts.file)
     }
 
     /// Bytes that the driver has yet to send; 1 while only the last character is on its way. Once
@@ -399,11 +436,11 @@ impl Device {
     /// # Errors
     /// When the driver cannot tell.
     pub fn left_to_send(&mut self) -> io::Result<usize> {
-        let left = match sys::out_queue(&self.0.file) {
-            Ok(0) => Ok(usize::from(sys::transmitter_empty(&self.0.file) == Some(false))),
+        let left = match sys::out_queue(&self.parts.file) {
+            Ok(0) => Ok(usize::from(sys::transmitter_empty(&self.parts.file) == Some(false))),
             other => other,
         };
-        self.0.state.drained = matches!(left, Ok(0));
+        self.parts.state.drained = matches!(left, Ok(0));
         left
     }
 
@@ -415,8 +452,8 @@ impl Device {
     /// Whether what the device sends waits, and is not lost, while nobody reads it: the line has
     /// flow control, or there is no line.
     pub fn can_wait(&self) -> bool {
-        let flow = self.0.state.in_force.flow;
-        self.0.state.is_pty || flow.rtscts || flow.xonxoff
+        let flow = self.parts.state.in_force.flow;
+        self.parts.state.is_pty || flow.rtscts || flow.xonxoff
     }
 
     /// Programs the line, and returns what the driver made of it: the speed that it really runs at,
@@ -425,7 +462,7 @@ impl Device {
     /// # Errors
     /// `InvalidInput` for speed 0, and what `TCSETS2` returns; the settings in force stay then.
     pub fn apply(&mut self, line: &LineSettings) -> io::Result<LineSettings> {
-        let Parts { file, state } = &mut self.0;
+        let Parts { file, state } = &mut self.parts;
         if *line != state.asked && *line != state.in_force && state.saved.is_some() {
             state.in_force = program(file, line, state.is_pty)?;
             state.asked = *line;
@@ -435,18 +472,18 @@ impl Device {
 
     /// State of the modem lines. Fails with `ENOTTY` where there are none (pseudo-terminals).
     pub fn modem_lines(&self) -> io::Result<ModemLines> {
-        sys::modem_bits(&self.0.file).map(ModemLines::from_bits)
+        sys::modem_bits(&self.parts.file).map(ModemLines::from_bits)
     }
 
     /// Sets DTR and RTS, together when both are given; `None` leaves a line as it is.
     pub fn set_modem(&mut self, dtr: Option<bool>, rts: Option<bool>) -> io::Result<()> {
-        set_lines(&self.0.file, dtr, rts)
+        set_lines(&self.parts.file, dtr, rts)
     }
 
     /// Begins or ends a break. It lasts until it is ended or the device is closed.
     pub fn set_break(&mut self, on: bool) -> io::Result<()> {
-        sys::set_break(&self.0.file, on)?;
-        self.0.state.in_break = on;
+        sys::set_break(&self.parts.file, on)?;
+        self.parts.state.in_break = on;
         Ok(())
     }
 
@@ -458,11 +495,11 @@ impl Device {
             Purge::Transmit => libc::TCOFLUSH,
             Purge::Both => libc::TCIOFLUSH,
         };
-        sys::flush(&self.0.file, queue)
+        sys::flush(&self.parts.file, queue)
     }
 
     /// Error counters; `None` where the driver does not count.
     pub fn error_counters(&self) -> Option<Counters> {
-        sys::counters(&self.0.file).ok().map(|raw| Counters::from_raw(&raw))
+        sys::counters(&self.parts.file).ok().map(|raw| Counters::from_raw(&raw))
     }
 }

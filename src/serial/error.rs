@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
+use super::present;
 use crate::metrics::DeviceFailure;
 use nix::errno::Errno;
 use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, getgroups};
@@ -26,7 +27,10 @@ pub struct OpenError {
 #[derive(Debug)]
 pub enum OpenErrorKind {
     /// There is no such file.
-    NotFound,
+    NotFound {
+        /// The ports that there are, as a part of a sentence; may be empty.
+        present: String,
+    },
     /// Somebody else has it; who, as far as it is known.
     InUse {
         /// A connection of ours (`connector /dev/…`) or a process (`process 12 (minicom)`).
@@ -57,7 +61,7 @@ impl OpenErrorKind {
     pub fn name(&self) -> &'static str {
         let [missing, in_use, bad_lock, permission, no_terminal, other] = Self::NAMES;
         match self {
-            Self::NotFound => missing,
+            Self::NotFound { .. } => missing,
             Self::InUse { .. } => in_use,
             Self::BadLockFile { .. } => bad_lock,
             Self::Permission { .. } => permission,
@@ -76,7 +80,7 @@ impl OpenError {
     /// The value of the metric label `reason`.
     pub fn failure(&self) -> DeviceFailure {
         match &self.kind {
-            OpenErrorKind::NotFound => DeviceFailure::Missing,
+            OpenErrorKind::NotFound { .. } => DeviceFailure::Missing,
             OpenErrorKind::InUse { .. } | OpenErrorKind::BadLockFile { .. } => DeviceFailure::Busy,
             OpenErrorKind::Permission { .. } => DeviceFailure::Permission,
             OpenErrorKind::NotATty => DeviceFailure::NotATty,
@@ -88,7 +92,7 @@ impl OpenError {
     pub fn client_text(&self) -> &'static str {
         match &self.kind {
             // ser2net says the same of a lock file that it cannot read
-            OpenErrorKind::NotFound | OpenErrorKind::BadLockFile { .. } => "Value or file not found",
+            OpenErrorKind::NotFound { .. } | OpenErrorKind::BadLockFile { .. } => "Value or file not found",
             OpenErrorKind::InUse { .. } => "Object was already in use",
             OpenErrorKind::Permission { .. } => "Permission denied",
             OpenErrorKind::NotATty | OpenErrorKind::Other(_) => "OS error, see logs",
@@ -99,7 +103,7 @@ impl OpenError {
     pub(crate) fn from_open(path: &str, operation: &'static str, error: io::Error) -> Self {
         let kind = match error.raw_os_error().map(Errno::from_raw) {
             // a bad component of the path is a path that is not there, too
-            Some(Errno::ENOENT | Errno::ENOTDIR) => OpenErrorKind::NotFound,
+            Some(Errno::ENOENT | Errno::ENOTDIR) => OpenErrorKind::NotFound { present: present::present() },
             Some(Errno::EBUSY) => OpenErrorKind::InUse { by: None },
             Some(Errno::EACCES | Errno::EPERM) => {
                 OpenErrorKind::Permission { detail: permission_detail(Path::new(path), &error) }
@@ -123,10 +127,13 @@ impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: cannot {}: ", self.path, self.operation)?;
         match &self.kind {
-            OpenErrorKind::NotFound => f.write_str(
-                "no such device; check the path, and whether the adapter is plugged in and its \
-                 driver loaded",
-            ),
+            OpenErrorKind::NotFound { present } => {
+                f.write_str(
+                    "no such device; check the path, and whether the adapter is plugged in and its \
+                     driver loaded",
+                )?;
+                if present.is_empty() { Ok(()) } else { write!(f, "; there is {present}") }
+            }
             OpenErrorKind::InUse { by: Some(by) } => write!(f, "in use by {by}"),
             OpenErrorKind::InUse { by: None } => {
                 f.write_str("in use by another process that we may not look at; see it with fuser(1) as root")

@@ -4,6 +4,7 @@ pub mod device;
 mod error;
 mod lock;
 pub mod modem;
+mod present;
 pub mod request;
 pub mod settings;
 pub(crate) mod sys;

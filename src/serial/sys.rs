@@ -8,9 +8,10 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use libc::{c_int, c_ulong};
+use mio_serial::SerialStream;
 use nix::sys::timerfd::TimerFd;
 use serialport::TTYPort;
 use tokio::io::Interest;
@@ -162,6 +163,23 @@ pub(crate) fn flock_exclusive(fd: &impl AsRawFd) -> io::Result<()> {
 pub(crate) fn adopt(fd: OwnedFd) -> TTYPort {
     // SAFETY: `into_raw_fd` gives up the only ownership, which the port takes over.
     unsafe { TTYPort::from_raw_fd(fd.into_raw_fd()) }
+}
+
+/// Gives the port to the reactor of the current runtime, for reading.
+pub(crate) fn watch_input(port: SerialStream) -> io::Result<AsyncFd<SerialStream>> {
+    // SAFETY: a `SerialStream` owns one descriptor, which stays the same and open until it is
+    // dropped; `AsyncFd` gives out no access by which it could be replaced while it is registered.
+    let registered = unsafe { AsyncFd::register_with_interest(port, Interest::READABLE) };
+    registered.map_err(|error| error.into_parts().1)
+}
+
+/// Opens another descriptor of the same open file and has the reactor watch it for room to write.
+pub(crate) fn watch_room(fd: &impl AsRawFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: the descriptor is open for as long as its owner is borrowed.
+    let copy = unsafe { BorrowedFd::borrow_raw(fd.as_raw_fd()) }.try_clone_to_owned()?;
+    // SAFETY: an `OwnedFd` owns one descriptor, which stays the same and open until it is dropped.
+    let registered = unsafe { AsyncFd::register_with_interest(copy, Interest::WRITABLE) };
+    registered.map_err(|error| error.into_parts().1)
 }
 
 /// A timerfd(2) that a reactor can watch.

@@ -177,8 +177,7 @@ impl Codec {
         }
     }
 
-    /// Appends data of the device, every IAC doubled. For a write without copying see
-    /// [`escape::pieces`].
+    /// Appends data of the device, every IAC doubled.
     pub fn encode(&self, data: &[u8], out: &mut Vec<u8>) {
         escape::append(data, out);
     }

@@ -159,6 +159,46 @@ async fn a_full_device_makes_writes_wait() {
     assert!(got >= sent);
 }
 
+/// Messages of all lengths, each sent as soon as a part of the one before has been read: a read that
+/// takes less than there is, or a wake-up lost between two of them, makes this stand still.
+#[tokio::test]
+async fn no_message_waits_for_the_next_one() {
+    const MESSAGES: usize = 4000;
+    let length = |number: usize| 1 + number * 7919 % if number.is_multiple_of(5) { 6000 } else { 40 };
+    let Pty { mut master, path, dir } = Pty::new();
+    let mut device = Device::open_with_lock_dir(&config(&path), dir.path()).unwrap().register().unwrap();
+    let (go_on, may_go_on) = std::sync::mpsc::channel();
+    let sender = std::thread::spawn(move || {
+        for number in 0..MESSAGES {
+            let message: Vec<u8> = (0..length(number)).map(|at| (number + at) as u8).collect();
+            master.write_all(&message).unwrap();
+            may_go_on.recv().unwrap();
+        }
+        master
+    });
+    let mut buf = vec![0; 65536];
+    let mut begun = 0;
+    let mut due = Vec::new();
+    for number in 0..MESSAGES {
+        due.extend((0..length(number)).map(|at| (number + at) as u8));
+        let message_begins = due.len() - length(number);
+        while begun <= message_begins {
+            let read = tokio::time::timeout(Duration::from_secs(10), device.read(&mut buf)).await;
+            let count = read.unwrap_or_else(|_| panic!("message {number} does not arrive")).unwrap();
+            assert_eq!(buf[..count], due[begun..][..count], "message {number}");
+            begun += count;
+        }
+        due.drain(..begun);
+        begun = 0;
+        go_on.send(()).unwrap();
+    }
+    while begun < due.len() {
+        let read = tokio::time::timeout(Duration::from_secs(10), device.read(&mut buf)).await;
+        begun += read.unwrap().unwrap();
+    }
+    tokio::task::spawn_blocking(|| sender.join().unwrap()).await.unwrap();
+}
+
 #[tokio::test]
 async fn closing_with_output_pending_does_not_wait() {
     let pty = Pty::new();
