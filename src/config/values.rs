@@ -81,6 +81,7 @@ pub fn of_options(options: &Options) -> Vec<InForce> {
         closeon,
         sendon,
         signature,
+        telnet_brk_on_sync,
         chardelay,
         chardelay_scale,
         chardelay_min,
@@ -116,6 +117,7 @@ pub fn of_options(options: &Options) -> Vec<InForce> {
         of("closeon").maybe(text(closeon)),
         of("sendon").maybe(text(sendon)),
         of("signature").maybe(text(signature)),
+        of("telnet-brk-on-sync").is(telnet_brk_on_sync),
         of("chardelay").is(chardelay),
         of("chardelay-scale").is(chardelay_scale),
         of("chardelay-min").is(chardelay_min),
@@ -168,8 +170,20 @@ pub fn address_text(tcp: &TcpListen) -> String {
 
 /// The settings of a device.
 pub fn of_device(device: &DeviceConfig) -> Vec<InForce> {
-    let DeviceConfig { path: _, line, nobreak, uucp_lock, dtr, rts, write_only, read_only, rs485, drain_ms } =
-        device;
+    let DeviceConfig {
+        path: _,
+        line,
+        nobreak,
+        uucp_lock,
+        dtr,
+        rts,
+        write_only,
+        read_only,
+        rs485,
+        drain_ms,
+        stall_ms,
+    } = device;
+    let hundredths = |ms: &u32| (ms / 10).to_string();
     let LineSettings { baud: _, size: _, parity: _, stop: _, flow, local, hangup_when_done } = line;
     let Flow { xonxoff, rtscts } = flow;
     let of = |name| slot(Place::Serial, name);
@@ -186,7 +200,8 @@ pub fn of_device(device: &DeviceConfig) -> Vec<InForce> {
         of("rts").maybe(rts.map(|on| on.to_string())),
         of("rs485").maybe(rs485.as_ref().map(rs485_text)),
         slot(Place::Layer("serialdev"), "uucplock").is(uucp_lock),
-        slot(Place::Layer("serialdev"), "drain_time").maybe(drain_ms.map(|ms| (ms / 10).to_string())),
+        slot(Place::Layer("serialdev"), "drain_time").maybe(drain_ms.as_ref().map(hundredths)),
+        slot(Place::Layer("serialdev"), "char_drain_wait").maybe(stall_ms.as_ref().map(hundredths)),
     ]
 }
 
