@@ -7,6 +7,7 @@ use crate::config::render::headline;
 use crate::config::{self, Config};
 use crate::descriptors;
 use crate::http::{self, HttpState};
+use crate::mdns::{self, Responder, Services};
 use crate::metrics::{Metrics, ReloadOutcome};
 use crate::port::{Claims, Environment};
 use crate::process::{Signal, Signals, notify};
@@ -66,6 +67,7 @@ struct Plan {
     /// `None`: the text cannot be used at all.
     steps: Option<Vec<Step>>,
     metrics: Option<SocketAddr>,
+    services: Services,
     errors: usize,
     warnings: usize,
 }
@@ -77,7 +79,8 @@ impl Plan {
         let (errors, warnings) = reading.counts();
         descriptors::check(&reading.config.connections);
         let steps = (!reading.is_fatal()).then(|| reconcile(told, &reading.config.connections));
-        Self { steps, metrics: reading.config.metrics, errors, warnings }
+        let services = mdns::services(&reading.config.connections);
+        Self { steps, metrics: reading.config.metrics, services, errors, warnings }
     }
 }
 
@@ -145,6 +148,7 @@ pub struct Broker {
     supervisor: Supervisor,
     http: Option<(SocketAddr, JoinHandle<()>)>,
     say_ready: bool,
+    responder: Responder,
 }
 
 impl Broker {
@@ -161,7 +165,14 @@ impl Broker {
             names: Arc::default(),
             signature: signature.unwrap_or(DEFAULT_SIGNATURE).into(),
         };
-        Ok(Self { supervisor: Supervisor::new(env.clone()), sources, env, http: None, say_ready: false })
+        Ok(Self {
+            supervisor: Supervisor::new(env.clone()),
+            sources,
+            env,
+            http: None,
+            say_ready: false,
+            responder: Responder::default(),
+        })
     }
 
     /// Has `Ready` printed on standard output when all ports listen, or after [`READY_LIMIT`]
@@ -216,7 +227,7 @@ impl Broker {
         if let Some((_, task)) = self.http.take() {
             task.abort();
         }
-        self.supervisor.shutdown().await;
+        tokio::join!(self.supervisor.shutdown(), self.responder.shutdown());
         Ok(())
     }
 
@@ -236,6 +247,7 @@ impl Broker {
         let outcome = if let Some(steps) = plan.steps {
             self.supervisor.apply(steps).await;
             self.serve_health(plan.metrics).await;
+            self.responder.apply(plan.services).await;
             info!("{}", self.summary());
             ReloadOutcome::Applied
         } else {

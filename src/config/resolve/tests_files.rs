@@ -88,7 +88,6 @@ fn options_that_are_refused_or_remarked_on() {
         ("trace-both", "/tmp/x", true),
         ("tr", "/tmp/x", true),
         ("led-tx", "x", true),
-        ("mdns", "true", true),
         ("connback", "tcp,h,1", true),
         ("authdir", "/x", true),
         ("timeout-on-os-queue", "true", true),
