@@ -29,8 +29,8 @@ const USB_DEPTH: usize = 4;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
     instance: String,
-    /// With domain and final dot.
-    service: String,
+    /// Service type with domain and final dot.
+    kind: String,
     host: Option<String>,
     port: u16,
     texts: Vec<(String, String)>,
@@ -44,7 +44,9 @@ pub type Services = BTreeMap<Arc<str>, Service>;
 /// The services of a configuration. Reads what the kernel tells of devices where that is asked for.
 pub fn services(connections: &[Arc<Connection>]) -> Services {
     let enabled = connections.iter().filter(|c| c.enabled);
-    enabled.filter_map(|c| Some((c.name.clone(), service(c, c.options.announce.as_deref()?)))).collect()
+    // a port that the kernel chooses is not known here
+    let known = enabled.filter(|c| c.accepter.tcp.port != 0);
+    known.filter_map(|c| Some((c.name.clone(), service(c, c.options.announce.as_deref()?)))).collect()
 }
 
 fn service(connection: &Connection, announce: &Announce) -> Service {
@@ -60,7 +62,7 @@ fn service(connection: &Connection, announce: &Announce) -> Service {
     let domain = domain.as_deref().unwrap_or("local").trim_matches('.');
     Service {
         instance: name.clone().unwrap_or_else(|| connection.name.to_string()),
-        service: format!("{}.{domain}.", service.as_deref().unwrap_or(SERVICE)),
+        kind: format!("{}.{domain}.", service.as_deref().unwrap_or(SERVICE)),
         host: host.clone(),
         port: connection.accepter.tcp.port,
         texts: all,
@@ -105,9 +107,8 @@ impl Service {
             Some(host) => format!("{host}.local."),
             None => host.to_owned(),
         };
-        let mut info =
-            ServiceInfo::new(&self.service, &self.instance, &host, "", self.port, &self.texts[..])?
-                .enable_addr_auto();
+        let mut info = ServiceInfo::new(&self.kind, &self.instance, &host, "", self.port, &self.texts[..])?
+            .enable_addr_auto();
         let interfaces = match (self.interface, self.net_type) {
             (None, NetType::Any) => return Ok(info),
             (None, NetType::V4) => vec![IfKind::IPv4],
@@ -253,7 +254,7 @@ mod tests {
         assert!(of(&text("  enable: off\n  options:\n    mdns: true\n")).is_empty());
         let plain = of(&text("  options:\n    mdns: true\n"));
         let service = &plain["con"];
-        assert_eq!((service.instance.as_str(), service.service.as_str()), ("con", "_iostream._tcp.local."));
+        assert_eq!((service.instance.as_str(), service.kind.as_str()), ("con", "_iostream._tcp.local."));
         assert_eq!(service.port, 2000);
         let texts = [("provider", "ser2net"), ("gensiostack", "telnet(rfc2217),ssl,tcp")];
         assert_eq!(service.texts, texts.map(|(n, v)| (n.to_owned(), v.to_owned())));

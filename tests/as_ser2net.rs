@@ -5,6 +5,7 @@
 mod support;
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use std::fmt::Write as _;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::symlink;
@@ -89,7 +90,8 @@ fn shipped_file(ports: [u16; 4]) -> String {
         "%YAML 1.1\n---\n# sample\ndefine: &banner \\r\\nport \\p device \\d [\\B]\\r\\n\n\n".to_owned();
     for (index, port) in ports.into_iter().enumerate() {
         let (device, speed) = (index % 2, if index < 2 { "9600" } else { "19200" });
-        text += &format!(
+        let _ = write!(
+            text,
             "connection: &con{index}\n    accepter: tcp,localhost,{port}\n    enable: on\n    options:\n      \
              banner: *banner\n      kickolduser: true\n      telnet-brk-on-sync: true\n    \
              connector: serialdev,\n              /dev/no-such-tty{device},\n              {speed}n81,local\n\n"
