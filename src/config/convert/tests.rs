@@ -231,7 +231,7 @@ fn announce() -> impl Strategy<Value = Announce> {
 
 fn options() -> impl Strategy<Value = Options> {
     let strings = (filled(), filled(), filled(), filled(), filled(), of(any_text()));
-    let switches = any::<[bool; 5]>();
+    let switches = any::<[bool; 4]>();
     let delay = prop_oneof![Just(CharDelay::Off), Just(CharDelay::On), Just(CharDelay::Adaptive)];
     let numbers =
         (1usize..=65_536, 1u32..=1000, 1u32..=100_000, 1u32..=1_000_000, 1usize..=65_536, 1usize..=65_536);
@@ -240,7 +240,7 @@ fn options() -> impl Strategy<Value = Options> {
     (strings, (switches, delay), numbers, rules, allow, 1u32..=2_147_483_647, of(announce())).prop_map(
         |(strings, (switches, chardelay), numbers, rules, allow, retry, announce)| {
             let (banner, openstr, closestr, closeon, sendon, signature) = strings;
-            let [kickolduser, no_con_to_acc, no_acc_to_con, refusal_text, telnet_brk_on_sync] = switches;
+            let [kickolduser, no_con_to_acc, no_acc_to_con, refusal_text] = switches;
             let (max_connections, chardelay_scale, chardelay_min, chardelay_max, to_net, to_dev) = numbers;
             let rule = |(net, port)| RemoteRule { negate: false, net, port };
             Options {
@@ -252,7 +252,6 @@ fn options() -> impl Strategy<Value = Options> {
                 closeon,
                 sendon,
                 signature: signature.map(|t| Template(t.into_bytes())),
-                telnet_brk_on_sync,
                 chardelay,
                 chardelay_scale,
                 chardelay_min,

@@ -84,7 +84,6 @@ impl std::default::Default for Options {
             closeon: None,
             sendon: None,
             signature: None,
-            telnet_brk_on_sync: false,
             chardelay: CharDelay::On,
             chardelay_scale: 0,
             chardelay_min: 0,
@@ -254,7 +253,6 @@ fn set(options: &mut Options, row: &Row, value: Value) {
         ("chardelay", Value::Bool(false)) => o.chardelay = CharDelay::Off,
         // the only word of its row
         ("chardelay", Value::Text(_)) => o.chardelay = CharDelay::Adaptive,
-        ("telnet-brk-on-sync", Value::Bool(on)) => o.telnet_brk_on_sync = on,
         ("no-con-to-acc", Value::Bool(on)) => o.no_con_to_acc = on,
         ("no-acc-to-con", Value::Bool(on)) => o.no_acc_to_con = on,
         ("refusal-text", Value::Bool(on)) => o.refusal_text = on,

@@ -85,6 +85,7 @@ fn options_that_are_refused_or_remarked_on() {
         assert!(said(&diagnostics).contains(why), "{name}: {value}: {}", said(&diagnostics));
     }
     for (name, value, later) in [
+        ("telnet-brk-on-sync", "true", true),
         ("trace-both", "/tmp/x", true),
         ("tr", "/tmp/x", true),
         ("led-tx", "x", true),
