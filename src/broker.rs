@@ -24,9 +24,10 @@ use tokio::task::JoinHandle;
 use tokio::time::{Interval, interval};
 use tracing::{error, info, warn};
 
-/// How often it is looked whether all ports listen, when that is to be said.
+/// How often it is looked whether all ports listen, after a configuration was applied.
 const READY_LOOK: Duration = Duration::from_millis(5);
-/// After this time it is said although some do not: their addresses may come much later.
+/// After this time the program counts as ready although some do not: their addresses may come much
+/// later. The service manager is told how many.
 const READY_LIMIT: Duration = Duration::from_millis(1500);
 /// Signature of ports that say nothing about it: what ser2net answers.
 const DEFAULT_SIGNATURE: &str = "ser2net";
@@ -193,29 +194,28 @@ impl Broker {
         drop(first);
         self.apply(plan).await;
         self.env.status.set_started();
-        notify::ready(&self.summary());
         let mut alive = notify::watchdog_interval().map(interval);
-        let mut unready = self.say_ready.then(|| interval(READY_LOOK));
-        let begun = Instant::now();
+        let mut settling = Settling::begin();
         loop {
             let signal = tokio::select! {
                 signal = signals.recv() => signal,
                 () = tick(&mut alive) => {
                     notify::alive();
+                    notify::status(&self.summary());
                     continue;
                 }
-                () = tick(&mut unready) => {
-                    let (running, listening) = self.supervisor.counts();
-                    if listening >= running || begun.elapsed() >= READY_LIMIT {
-                        unready = None;
-                        // whoever waits for it may be gone
-                        let _ = stdout().write_all(b"Ready\n").and_then(|()| stdout().flush());
+                () = tick(&mut settling.look) => {
+                    if settling.is_over(self.supervisor.counts()) {
+                        self.settled();
                     }
                     continue;
                 }
             };
             match signal {
-                Signal::Reload => self.reload(signal).await,
+                Signal::Reload => {
+                    self.reload(signal).await;
+                    settling = Settling::begin();
+                }
                 Signal::User => info!("{signal}: nothing to do"),
                 Signal::Terminate | Signal::Interrupt => {
                     info!("{signal}: closing all clients and devices");
@@ -240,7 +240,17 @@ impl Broker {
             Ok(plan) => self.apply(plan).await,
             Err(e) => error!("reading the configuration failed, the old one stays in force: {e}"),
         }
-        notify::ready(&self.summary());
+    }
+
+    /// All ports listen that can: at the start, and after a reload.
+    fn settled(&mut self) {
+        let summary = self.summary();
+        info!("{summary}");
+        notify::ready(&summary);
+        if std::mem::take(&mut self.say_ready) {
+            // whoever waits for it may be gone
+            let _ = stdout().write_all(b"Ready\n").and_then(|()| stdout().flush());
+        }
     }
 
     async fn apply(&mut self, plan: Plan) {
@@ -248,7 +258,6 @@ impl Broker {
             self.supervisor.apply(steps).await;
             self.serve_health(plan.metrics).await;
             self.responder.apply(plan.services).await;
-            info!("{}", self.summary());
             ReloadOutcome::Applied
         } else {
             error!("the configuration cannot be used: the old one stays in force");
@@ -282,6 +291,29 @@ impl Broker {
     fn summary(&self) -> String {
         let (running, listening) = self.supervisor.counts();
         format!("{listening} of {running} ports listening")
+    }
+}
+
+/// The time from a configuration that was applied until its ports listen.
+#[derive(Debug)]
+struct Settling {
+    /// When to look; `None`: it is over.
+    look: Option<Interval>,
+    begun: Instant,
+}
+
+impl Settling {
+    fn begin() -> Self {
+        Self { look: Some(interval(READY_LOOK)), begun: Instant::now() }
+    }
+
+    /// Whether it ends now, with so many ports `running` and `listening`.
+    fn is_over(&mut self, (running, listening): (usize, usize)) -> bool {
+        let over = listening >= running || self.begun.elapsed() >= READY_LIMIT;
+        if over {
+            self.look = None;
+        }
+        over
     }
 }
 
