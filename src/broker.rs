@@ -16,10 +16,13 @@ use crate::supervisor::Supervisor;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
+/// Time that the disks of trace files, and after them the LEDs, have when everything else is over.
+const LAST_WRITES: Duration = Duration::from_millis(300);
 /// Signature of ports that say nothing about it: what ser2net answers.
 const DEFAULT_SIGNATURE: &str = "ser2net";
 
@@ -151,6 +154,8 @@ impl Broker {
             status: StatusTable::new(),
             names: Arc::default(),
             signature: signature.unwrap_or(DEFAULT_SIGNATURE).into(),
+            traces: Arc::default(),
+            leds: Arc::default(),
         };
         Ok(Self { supervisor: Supervisor::new(env.clone()), sources, env, http: None })
     }
@@ -189,11 +194,20 @@ impl Broker {
             task.abort();
         }
         self.supervisor.shutdown().await;
+        // nothing moves any more that could be held up
+        if !self.env.traces.finish(LAST_WRITES) {
+            warn!("trace files are not written to their end");
+        }
+        if !self.env.leds.finish(LAST_WRITES) {
+            warn!("LEDs are not given back");
+        }
         Ok(())
     }
 
     async fn reload(&mut self, signal: Signal) {
         info!("{signal}: reading the configuration again");
+        // logrotate moves files away and says so like this
+        self.env.traces.reopen();
         notify::reloading();
         let (sources, told) = (self.sources.clone(), self.supervisor.told());
         // files may be on a slow disk: the ports go on meanwhile

@@ -4,10 +4,12 @@
 
 use super::options::{self, Place, Row};
 use super::{
-    Accepter, Connection, Connector, Family, Options, TcpListen, TelnetOptions, Template, TlsOptions,
+    Accepter, Connection, Connector, Family, Led, Options, TcpListen, TelnetOptions, Template, TlsOptions,
+    Traces,
 };
 use crate::serial::settings::{DeviceConfig, Flow, LineSettings, Rs485};
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 /// An option with the value in force.
 #[derive(Clone, Copy, Debug)]
@@ -93,7 +95,13 @@ pub fn of_options(options: &Options) -> Vec<InForce> {
         allow,
         accepter_retry,
         refusal_text,
+        traces,
+        led_tx,
+        led_rx,
     } = options;
+    let Traces { read, write, both } = traces;
+    let files = [read, write, both];
+    let led = |led: &Option<Arc<Led>>| led.as_ref().map(|led| led.name.to_string());
     let of = |name| slot(Place::Connection, name);
     let text = |t: &Option<Template>| t.as_ref().map(|t| String::from_utf8_lossy(&t.0).into_owned());
     let remaddr: Vec<String> = remaddr
@@ -128,6 +136,20 @@ pub fn of_options(options: &Options) -> Vec<InForce> {
         of("allow").maybe(allow),
         of("accepter-retry-time").is(&accepter_retry.as_secs()),
         of("refusal-text").is(refusal_text),
+        of("trace-read").maybe(text(&read.name)),
+        of("trace-write").maybe(text(&write.name)),
+        of("trace-both").maybe(text(&both.name)),
+        // they say something about the three that follow, and so stand before them
+        of("trace-hexdump").is(&files.iter().all(|file| file.hexdump)),
+        of("trace-timestamp").is(&files.iter().all(|file| file.timestamp)),
+        of("trace-read-hexdump").is(&read.hexdump),
+        of("trace-read-timestamp").is(&read.timestamp),
+        of("trace-write-hexdump").is(&write.hexdump),
+        of("trace-write-timestamp").is(&write.timestamp),
+        of("trace-both-hexdump").is(&both.hexdump),
+        of("trace-both-timestamp").is(&both.timestamp),
+        of("led-tx").maybe(led(led_tx)),
+        of("led-rx").maybe(led(led_rx)),
     ]
 }
 
@@ -168,8 +190,19 @@ pub fn address_text(tcp: &TcpListen) -> String {
 
 /// The settings of a device.
 pub fn of_device(device: &DeviceConfig) -> Vec<InForce> {
-    let DeviceConfig { path: _, line, nobreak, uucp_lock, dtr, rts, write_only, read_only, rs485, drain_ms } =
-        device;
+    let DeviceConfig {
+        path: _,
+        line,
+        nobreak,
+        uucp_lock,
+        dtr,
+        rts,
+        write_only,
+        read_only,
+        rs485,
+        drain_ms,
+        char_drain_ms,
+    } = device;
     let LineSettings { baud: _, size: _, parity: _, stop: _, flow, local, hangup_when_done } = line;
     let Flow { xonxoff, rtscts } = flow;
     let of = |name| slot(Place::Serial, name);
@@ -187,6 +220,8 @@ pub fn of_device(device: &DeviceConfig) -> Vec<InForce> {
         of("rs485").maybe(rs485.as_ref().map(rs485_text)),
         slot(Place::Layer("serialdev"), "uucplock").is(uucp_lock),
         slot(Place::Layer("serialdev"), "drain_time").maybe(drain_ms.map(|ms| (ms / 10).to_string())),
+        slot(Place::Layer("serialdev"), "char_drain_wait")
+            .is(&char_drain_ms.map_or_else(|| "off".to_owned(), |ms| (ms / 10).to_string())),
     ]
 }
 

@@ -140,6 +140,7 @@ impl Port {
         if self.conn.options.no_acc_to_con {
             self.dropped(DropDirection::ToDevice, DropReason::OneWay, data.len());
         } else {
+            self.taps.client_said(data);
             self.write_device(cx, data);
         }
     }
@@ -151,6 +152,7 @@ impl Port {
             match open.device.poll_write(cx, data) {
                 Poll::Ready(Ok(n)) => {
                     self.report.metrics().bytes(Direction::ToDevice, n);
+                    self.taps.wrote_device(self.now);
                     data = &data[n..];
                 }
                 Poll::Ready(Err(e)) => return self.write_failed(cx, &e, data.len()),
@@ -167,6 +169,7 @@ impl Port {
             match open.device.poll_write(cx, self.to_dev.pending()) {
                 Poll::Ready(Ok(n)) => {
                     self.report.metrics().bytes(Direction::ToDevice, n);
+                    self.taps.wrote_device(self.now);
                     self.to_dev.consume(n);
                     self.moved = true;
                 }
@@ -214,6 +217,7 @@ impl Port {
                 Poll::Ready(Ok(n)) => {
                     self.moved = true;
                     self.report.metrics().bytes(Direction::FromDevice, n);
+                    self.taps.read_device(self.now);
                     self.device_sent(cx, &buf[..n]);
                 }
                 Poll::Ready(Err(e)) => self.device_lost(cx, &e),
@@ -226,6 +230,7 @@ impl Port {
         if self.conn.options.no_con_to_acc {
             return self.dropped(DropDirection::ToClients, DropReason::OneWay, data.len());
         }
+        self.taps.device_said(data);
         let over = self.closeon.as_mut().is_some_and(|m| m.feed(data));
         match self.batch.decide(data, self.now) {
             Decision::Wait(due) if !over => {

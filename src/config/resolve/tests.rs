@@ -103,6 +103,7 @@ impl File {
                 })
                 .collect(),
             settings: self.settings.iter().map(|(name, value)| (spanned(name), value.clone())).collect(),
+            leds: Vec::new(),
             later: self.later.iter().map(spanned).collect(),
         };
         let (config, diagnostics, _) = resolve_with(&raw, SERVICES.into(), false);
@@ -288,7 +289,6 @@ fn what_only_watches_is_left_out() {
         ("telnet(winsize),tcp,2000", DEVICE),
         ("tcp,2000", "keepopen(retry-time=1),serialdev,/dev/ttyS0"),
         ("tcp,2000", "serialdev(readbuf=10),/dev/ttyS0"),
-        ("tcp,2000", "serialdev(char_drain_wait=5),/dev/ttyS0"),
     ] {
         let (connection, diagnostics) = with(accepter, connector, &[]);
         assert!(connection.is_some(), "{accepter} {connector}: {}", said(&diagnostics));
