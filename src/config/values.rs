@@ -201,7 +201,7 @@ pub fn of_device(device: &DeviceConfig) -> Vec<InForce> {
         read_only,
         rs485,
         drain_ms,
-        char_drain_ms,
+        stall_ms,
     } = device;
     let LineSettings { baud: _, size: _, parity: _, stop: _, flow, local, hangup_when_done } = line;
     let Flow { xonxoff, rtscts } = flow;
@@ -221,7 +221,7 @@ pub fn of_device(device: &DeviceConfig) -> Vec<InForce> {
         slot(Place::Layer("serialdev"), "uucplock").is(uucp_lock),
         slot(Place::Layer("serialdev"), "drain_time").maybe(drain_ms.map(|ms| (ms / 10).to_string())),
         slot(Place::Layer("serialdev"), "char_drain_wait")
-            .is(&char_drain_ms.map_or_else(|| "off".to_owned(), |ms| (ms / 10).to_string())),
+            .is(&stall_ms.map_or_else(|| "off".to_owned(), |ms| (ms / 10).to_string())),
     ]
 }
 

@@ -63,13 +63,13 @@ pub(super) struct Drain {
     /// Bytes that were still on their way when something moved last, and when that was.
     left: usize,
     moved_at: Instant,
-    began_at: Instant,
+    begun_at: Instant,
     look_at: Instant,
 }
 
 impl Drain {
     fn new(left: usize, now: Instant) -> Self {
-        Self { left, moved_at: now, began_at: now, look_at: now }
+        Self { left, moved_at: now, begun_at: now, look_at: now }
     }
 }
 
@@ -228,8 +228,8 @@ impl Port {
             drain.moved_at = self.now;
         }
         drain.look_at = self.now + DRAIN_LOOK;
-        let given_up = over(config.drain_ms, Duration::ZERO, drain.began_at)
-            || over(config.char_drain_ms, packet, drain.moved_at);
+        let given_up = over(config.drain_ms, Duration::ZERO, drain.begun_at)
+            || over(config.stall_ms, packet, drain.moved_at);
         if left == 0 || given_up {
             self.finish_close(left);
         }

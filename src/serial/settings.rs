@@ -108,7 +108,7 @@ pub struct DeviceConfig {
     pub drain_ms: Option<u32>,
     /// Longest time, in milliseconds, that is waited at close while no character goes out; `None`:
     /// no limit.
-    pub char_drain_ms: Option<u32>,
+    pub stall_ms: Option<u32>,
 }
 
 impl DeviceConfig {
@@ -125,7 +125,7 @@ impl DeviceConfig {
             read_only: false,
             rs485: None,
             drain_ms: None,
-            char_drain_ms: Some(500),
+            stall_ms: Some(500),
         }
     }
 }

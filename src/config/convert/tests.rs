@@ -340,7 +340,7 @@ fn connector() -> impl Strategy<Value = Connector> {
                 read_only: only && !writes,
                 rs485,
                 drain_ms: drain.map(|d| d * 10),
-                char_drain_ms: char_drain.map(|d| d * 10),
+                stall_ms: char_drain.map(|d| d * 10),
             };
             let mut connector = Connector { text: "".into(), device };
             connector.text = model::connector_text(&connector, false).into();
