@@ -13,16 +13,22 @@ use crate::process::{Signal, Signals, notify};
 use crate::reconcile::{Step, Told, reconcile};
 use crate::status::StatusTable;
 use crate::supervisor::Supervisor;
+use std::io::{Write, stdout};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio::time::{Interval, interval};
 use tracing::{error, info, warn};
 
 /// Time that the disks of trace files, and after them the LEDs, have when everything else is over.
 const LAST_WRITES: Duration = Duration::from_millis(300);
+/// How often it is looked whether all ports listen, when that is to be said.
+const READY_LOOK: Duration = Duration::from_millis(5);
+/// After this time it is said although some do not: their addresses may come much later.
+const READY_LIMIT: Duration = Duration::from_millis(1500);
 /// Signature of ports that say nothing about it: what ser2net answers.
 const DEFAULT_SIGNATURE: &str = "ser2net";
 
@@ -105,7 +111,8 @@ impl Sources {
             Inline::Yaml(texts) => (texts.clone(), Vec::new()),
             Inline::Lines(lines) => (Vec::new(), lines.clone()),
         };
-        Ok(Self { inputs: Inputs { file, yaml, legacy }, uucp_locks: options.uucp_locks })
+        let keys = options.config_dir.clone();
+        Ok(Self { inputs: Inputs { file, yaml, legacy, keys }, uucp_locks: options.uucp_locks })
     }
 
     /// One file.
@@ -139,6 +146,7 @@ pub struct Broker {
     env: Environment,
     supervisor: Supervisor,
     http: Option<(SocketAddr, JoinHandle<()>)>,
+    say_ready: bool,
 }
 
 impl Broker {
@@ -157,7 +165,15 @@ impl Broker {
             traces: Arc::default(),
             leds: Arc::default(),
         };
-        Ok(Self { supervisor: Supervisor::new(env.clone()), sources, env, http: None })
+        Ok(Self { supervisor: Supervisor::new(env.clone()), sources, env, http: None, say_ready: false })
+    }
+
+    /// Has `Ready` printed on standard output when all ports listen, or after [`READY_LIMIT`]
+    /// although some do not.
+    #[must_use]
+    pub fn saying_ready(mut self, on: bool) -> Self {
+        self.say_ready = on;
+        self
     }
 
     /// Runs with a first reading of the configuration until a signal ends it.
@@ -171,12 +187,23 @@ impl Broker {
         self.apply(plan).await;
         self.env.status.set_started();
         notify::ready(&self.summary());
-        let mut alive = notify::watchdog_interval().map(tokio::time::interval);
+        let mut alive = notify::watchdog_interval().map(interval);
+        let mut unready = self.say_ready.then(|| interval(READY_LOOK));
+        let begun = Instant::now();
         loop {
             let signal = tokio::select! {
                 signal = signals.recv() => signal,
                 () = tick(&mut alive) => {
                     notify::alive();
+                    continue;
+                }
+                () = tick(&mut unready) => {
+                    let (running, listening) = self.supervisor.counts();
+                    if listening >= running || begun.elapsed() >= READY_LIMIT {
+                        unready = None;
+                        // whoever waits for it may be gone
+                        let _ = stdout().write_all(b"Ready\n").and_then(|()| stdout().flush());
+                    }
                     continue;
                 }
             };
@@ -259,7 +286,7 @@ impl Broker {
     }
 }
 
-async fn tick(interval: &mut Option<tokio::time::Interval>) {
+async fn tick(interval: &mut Option<Interval>) {
     match interval {
         Some(interval) => {
             interval.tick().await;

@@ -220,6 +220,36 @@ fn sighup_changes_a_busy_port_when_its_client_leaves() {
 }
 
 #[test]
+fn sighup_switches_a_port_off_and_on() {
+    let (pty, other) = (Pty::new(), Pty::new());
+    let (port, stays) = (free_port(), free_port());
+    let options = ["max-connections: 2", "closestr: \"bye\""];
+    let switched = connection("switched", &tcp(port), pty.path(), &options);
+    let rest = connection("stays", &tcp(stays), other.path(), &[]);
+    let broker = Broker::start(&(switched.clone() + &rest));
+    let (mut a, mut b, mut c) = (Client::connect(port), Client::connect(port), Client::connect(stays));
+    broker.wait_metric("serbroker_port_clients", &["port=\"switched\""], 2);
+    broker.wait_device("stays", true);
+    // written in another way as well, which makes no difference any more
+    let off = connection("switched", &tcp(free_port()), pty.path(), &options) + "  enable: off\n";
+    broker.reload(&(off.clone() + &rest));
+    for client in [&mut a, &mut b] {
+        assert_eq!(client.rest(), (Vec::new(), End::Fin));
+    }
+    assert_eq!(pty.read(3), b"bye");
+    assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err());
+    assert_eq!(broker.log.count(&["switched off in the configuration"]), 2, "{}", broker.log.text());
+    // switching off what is off says nothing
+    broker.reload(&(off + &rest));
+    broker.reload(&(switched + &rest));
+    let mut client = Client::connect(port);
+    client.send(b"on");
+    assert_eq!(pty.read(2), b"on");
+    c.send(b"still here");
+    assert_eq!(other.read(10), b"still here");
+}
+
+#[test]
 fn sighup_with_a_broken_file_changes_nothing() {
     let pty = Pty::new();
     let port = free_port();

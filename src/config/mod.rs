@@ -146,6 +146,8 @@ pub struct Options {
     pub sendon: Option<Template>,
     /// RFC 2217 signature; `None`: the default one.
     pub signature: Option<Template>,
+    /// A telnet sync of a client is a break for the device.
+    pub telnet_brk_on_sync: bool,
     /// Gather bytes of the device for a short time.
     pub chardelay: CharDelay,
     /// Characters to wait for, in tenths.

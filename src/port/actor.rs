@@ -25,6 +25,7 @@ use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, unconstrained};
 use tokio::time::Sleep;
 use tracing::{error, info};
@@ -239,13 +240,10 @@ impl Port {
                         info!(port = %self.name, "configuration changed: takes effect when the last client leaves");
                     }
                 }
-                Some(Command::Retire(done)) => {
-                    if matches!(self.phase, Phase::Running) {
-                        self.phase = Phase::Retiring;
-                    }
-                    self.stop_listening();
-                    // nobody listening any more is nobody's loss
-                    let _ = done.send(());
+                Some(Command::Retire(done)) => self.retire(done),
+                Some(Command::Disable(done)) => {
+                    self.retire(done);
+                    self.end_all(CloseReason::Disabled);
                 }
                 Some(Command::Refresh) => self.refresh_tls(),
                 // nobody can talk to the port any more: end as if asked to
@@ -257,6 +255,15 @@ impl Port {
                 }
             }
         }
+    }
+
+    fn retire(&mut self, done: oneshot::Sender<()>) {
+        if matches!(self.phase, Phase::Running) {
+            self.phase = Phase::Retiring;
+        }
+        self.stop_listening();
+        // nobody waiting for it is nobody's loss
+        let _ = done.send(());
     }
 
     fn stop_listening(&mut self) {

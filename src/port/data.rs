@@ -8,7 +8,7 @@ use super::session::Held;
 use crate::metrics::{CloseReason, Direction, DropDirection, DropReason};
 use crate::serial::IoFailure;
 use crate::serial::request::Request;
-use crate::telnet::Item;
+use crate::telnet::{Item, TELNET_BREAK};
 use crate::timer::PreciseTimer;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -85,7 +85,12 @@ impl Port {
         loop {
             let session = &mut self.sessions[index];
             let Some(codec) = &mut session.codec else { return };
-            let item = codec.next(&mut input, &mut wire);
+            let item = match codec.next(&mut input, &mut wire) {
+                Some(Item::DataMark) if self.conn.options.telnet_brk_on_sync => {
+                    Some(Item::Request(Request::SendBreak(TELNET_BREAK)))
+                }
+                item => item,
+            };
             if !wire.is_empty() {
                 session.send_wire(cx, &wire);
                 wire.clear();

@@ -62,8 +62,8 @@ pub(super) struct OpenDevice {
 pub(super) struct Drain {
     /// Bytes that were still on their way when something moved last, and when that was.
     left: usize,
-    moved_at: Instant,
     begun_at: Instant,
+    moved_at: Instant,
     look_at: Instant,
 }
 

@@ -115,7 +115,9 @@ fn words(reason: CloseReason) -> &'static str {
         }
         CloseReason::Kicked => "kicked off, new user is coming",
         CloseReason::Idle => "timeout",
-        CloseReason::CloseOn | CloseReason::DeviceLost | CloseReason::Shutdown => "port closing",
+        CloseReason::CloseOn | CloseReason::DeviceLost | CloseReason::Disabled | CloseReason::Shutdown => {
+            "port closing"
+        }
         other => other.describe(),
     }
 }

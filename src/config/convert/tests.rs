@@ -135,13 +135,20 @@ fn definitions_become_what_yaml_has_for_them() {
          SIGNATURE:s:me\nRS485CONF:r:0:0:0:0\nLED:l:sysfs:device=green duration=20\n\
          2000:raw:0:tty:LOCAL o c s\n2001:raw:0:/dev/ttyS1\nROTATOR:4000:2000 2001\nCONTROLPORT:localhost,3000\n",
         "defaults:\n  speed:\n    value: 19200e71\n  local:\n    value: true\n    class: serialdev\n\
-         defines:\n  tty: /dev/ttyS0\n  o: on\n  c: off\n  s: me\n  r: 0:0:0:0\n\
-         leds:\n  l:\n    driver: sysfs\n    options:\n      device: green\n      duration: 20\n\
+         defines:\n  tty: /dev/ttyS0\n  o: on\n  c: off\n  s: me\n\
+         leds:\n  # RS485CONF:r:0:0:0:0\n  # is rs485=... in the connectors below\n  l:\n    driver: sysfs\n    options:\n      device: green\n      duration: 20\n\
          connections:\n  2000:\n    accepter: tcp,2000\n    connector: serialdev,=(tty),LOCAL\n    options:\n      \
          openstr: =(o)\n      closestr: =(c)\n      signature: =(s)\n  2001:\n    accepter: tcp,2001\n    \
          connector: serialdev,/dev/ttyS1\n\
          rotators:\n  rotator-4000:\n    accepter: tcp,4000\n    connections: [2000, 2001]\n\
          admins:\n  admin:\n    accepter: tcp,localhost,3000\n",
+    );
+    // an LED of another driver is none, for its ports too
+    becomes(
+        "LED:rx:beaglebone:green 10\n2000:raw:0:/dev/ttyS0:led-rx=rx LOCAL\n",
+        "connections:\n  # left out: unknown LED driver 'beaglebone' of LED 'rx'\n  # LED:rx:beaglebone:green 10\n  \
+         2000:\n    accepter: tcp,2000\n    connector: serialdev,/dev/ttyS0,local\n    \
+         # left out: led-rx: rx: the LED has no known driver\n",
     );
     // a name that is taken, or cannot be written, gets another one; a section that comes again
     // begins a document
@@ -210,7 +217,7 @@ fn network() -> impl Strategy<Value = ipnet::IpNet> {
 
 fn options() -> impl Strategy<Value = Options> {
     let strings = (filled(), filled(), filled(), filled(), filled(), of(any_text()));
-    let switches = any::<[bool; 4]>();
+    let switches = any::<[bool; 5]>();
     let delay = prop_oneof![Just(CharDelay::Off), Just(CharDelay::On), Just(CharDelay::Adaptive)];
     let numbers =
         (1usize..=65_536, 1u32..=1000, 1u32..=100_000, 1u32..=1_000_000, 1usize..=65_536, 1usize..=65_536);
@@ -218,7 +225,7 @@ fn options() -> impl Strategy<Value = Options> {
     (strings, (switches, delay), numbers, rules, of(vec(network(), 1..3)), 1u32..=2_147_483_647).prop_map(
         |(strings, (switches, chardelay), numbers, rules, allow, retry)| {
             let (banner, openstr, closestr, closeon, sendon, signature) = strings;
-            let [kickolduser, no_con_to_acc, no_acc_to_con, refusal_text] = switches;
+            let [kickolduser, no_con_to_acc, no_acc_to_con, refusal_text, telnet_brk_on_sync] = switches;
             let (max_connections, chardelay_scale, chardelay_min, chardelay_max, to_net, to_dev) = numbers;
             let rule = |(net, port)| RemoteRule { negate: false, net, port };
             Options {
@@ -230,6 +237,7 @@ fn options() -> impl Strategy<Value = Options> {
                 closeon,
                 sendon,
                 signature: signature.map(|t| Template(t.into_bytes())),
+                telnet_brk_on_sync,
                 chardelay,
                 chardelay_scale,
                 chardelay_min,

@@ -35,6 +35,11 @@ const fn also(row: Row, also: &'static [&'static str]) -> Row {
     Row { also, ..row }
 }
 
+/// There is nothing to do for it.
+const fn moot(row: Row) -> Row {
+    Row { status: Status::Moot, ..row }
+}
+
 /// It does nothing yet.
 const fn later(row: Row) -> Row {
     Row { status: Status::Later, ..row }
@@ -64,8 +69,8 @@ pub const OPTIONS: &[Row] = &[
         "Sends what was gathered when the device sends this string.")),
     as_default(row(CONNECTION, "signature", TEMPLATE, None,
         "Signature told to RFC 2217 clients, as it is written.")),
-    later(as_default(also(row(CONNECTION, "telnet-brk-on-sync", BOOL, Some("false"),
-        "Sends a break when the client sends a telnet sync."), &["telnet_brk_on_sync"]))),
+    as_default(also(row(CONNECTION, "telnet-brk-on-sync", BOOL, Some("false"),
+        "Sends a break when the client sends a telnet sync."), &["telnet_brk_on_sync"])),
     as_default(row(CONNECTION, "chardelay", Kind::BoolOr(&["adaptive"]), Some("true"),
         "Waits a little for more bytes of the device before sending; adaptive: not with the first ones.")),
     as_default(row(CONNECTION, "chardelay-scale", int(1, 1000, "tenths of a character"), Some("20"),
@@ -118,8 +123,6 @@ pub const OPTIONS: &[Row] = &[
         "LED that shows bytes to the device."),
     row(CONNECTION, "led-rx", FILLED_TEXT, None,
         "LED that shows bytes from the device."),
-    blocks(row(CONNECTION, "rs485", FILLED_TEXT, None,
-        "Name of an RS485CONF line of the one-line format.")),
     later(row(CONNECTION, "connback", FILLED_TEXT, None,
         "Connects to these addresses when the device sends something.")),
     later(row(CONNECTION, "connback-timeout", int(0, 2_147_483_647, "seconds"), None,
@@ -156,10 +159,10 @@ pub const OPTIONS: &[Row] = &[
         "Which end of telnet this is; an accepter is the server.")),
     later(row(Place::Layer("telnet"), "winsize", BOOL, Some("false"),
         "Asks for the size of the client's window.")),
-    later(row(Place::Layer("telnet"), "readbuf", int(0, 2_147_483_647, "bytes"), None,
-        "Size of the read buffer; those here have bounds of their own.")),
-    later(row(Place::Layer("telnet"), "writebuf", int(0, 2_147_483_647, "bytes"), None,
-        "Size of the write buffer; those here have bounds of their own.")),
+    moot(row(Place::Layer("telnet"), "readbuf", int(0, 2_147_483_647, "bytes"), None,
+        "Size of the read buffer; buffers have the size that they need.")),
+    moot(row(Place::Layer("telnet"), "writebuf", int(0, 2_147_483_647, "bytes"), None,
+        "Size of the write buffer; buffers have the size that they need.")),
     as_default(row(Place::Layer("ssl"), "key", TEXT, Some("/etc/ser2net/ser2net.key"),
         "PEM file with the private key.")),
     as_default(row(Place::Layer("ssl"), "cert", TEXT, Some("/etc/ser2net/ser2net.crt"),
@@ -172,16 +175,16 @@ pub const OPTIONS: &[Row] = &[
         "Lets clients in whose certificate is not valid.")),
     as_default(row(Place::Layer("ssl"), "mode", Kind::Choice(&["server", "client"]), Some("server"),
         "Which end of TLS this is; an accepter is the server.")),
-    later(row(Place::Layer("ssl"), "readbuf", int(0, 2_147_483_647, "bytes"), None,
-        "Size of the read buffer; those here have bounds of their own.")),
-    later(row(Place::Layer("ssl"), "writebuf", int(0, 2_147_483_647, "bytes"), None,
-        "Size of the write buffer; those here have bounds of their own.")),
+    moot(row(Place::Layer("ssl"), "readbuf", int(0, 2_147_483_647, "bytes"), None,
+        "Size of the read buffer; buffers have the size that they need.")),
+    moot(row(Place::Layer("ssl"), "writebuf", int(0, 2_147_483_647, "bytes"), None,
+        "Size of the write buffer; buffers have the size that they need.")),
     as_default(row(Place::Layer("tcp"), "nodelay", BOOL, Some("true"),
         "Sends small pieces at once (TCP_NODELAY).")),
     as_default(row(Place::Layer("tcp"), "reuseaddr", BOOL, Some("true"),
         "Listens although old connections linger (SO_REUSEADDR).")),
-    later(row(Place::Layer("tcp"), "readbuf", int(0, 2_147_483_647, "bytes"), None,
-        "Size of the read buffer; those here have bounds of their own.")),
+    moot(row(Place::Layer("tcp"), "readbuf", int(0, 2_147_483_647, "bytes"), None,
+        "Size of the read buffer; buffers have the size that they need.")),
     blocks(as_default(row(Place::Layer("tcp"), "tcpd", Kind::Choice(&["on", "print", "off"]), None,
         "Asks the files of hosts_access(5) who may connect."))),
     blocks(row(Place::Layer("tcp"), "tcpdname", FILLED_TEXT, None,
@@ -196,8 +199,8 @@ pub const OPTIONS: &[Row] = &[
         "Longest wait at close while no character goes out, in hundredths of a second.")),
     as_default(row(Place::Layer("serialdev"), "custspeed", BOOL, Some("true"),
         "Allows speeds other than the classic ones; they always are.")),
-    later(row(Place::Layer("serialdev"), "readbuf", int(0, 2_147_483_647, "bytes"), None,
-        "Size of the read buffer; those here have bounds of their own.")),
+    moot(row(Place::Layer("serialdev"), "readbuf", int(0, 2_147_483_647, "bytes"), None,
+        "Size of the read buffer; buffers have the size that they need.")),
     as_default(row(SERIAL, "speed", Kind::Mode, Some("9600n81"),
         "Speed, parity, data bits and stop bits; the name may be left out.")),
     as_default(row(SERIAL, "local", BOOL, Some("false"),

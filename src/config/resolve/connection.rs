@@ -1,7 +1,7 @@
 //! One connection: its options, then its accepter and connector.
 
 use super::access::{self, Refused};
-use super::layers::{Default, described, is_idle};
+use super::layers::{Default, described, is_idle, nearest_way};
 use super::report::{Finished, Report, Written, sub_span};
 use super::{Common, accepter, connector, leds, scalar};
 use crate::config::error::{Diagnostic, Span};
@@ -82,6 +82,7 @@ impl std::default::Default for Options {
             closeon: None,
             sendon: None,
             signature: None,
+            telnet_brk_on_sync: false,
             chardelay: CharDelay::On,
             chardelay_scale: 0,
             chardelay_min: 0,
@@ -200,11 +201,12 @@ fn connection_option(
     if matches!(row.name, "led-tx" | "led-rx") {
         return leds::set(row, text.unwrap_or(""), span, options, common, report);
     }
-    if row.status != Status::Active && !is_idle(row, &read.value) {
+    if !is_idle(row, &read.value) {
         let span = option.name.span.clone();
         match row.status {
-            Status::Blocks => report.blocked(span, &described(row), None),
-            _ => report.ignored(span, &described(row)),
+            Status::Active | Status::Moot => {}
+            Status::Blocks => report.blocked(span, &described(row), nearest_way(row)),
+            Status::Later => report.left_out(span, &described(row), nearest_way(row)),
         }
     }
     set(options, row, read.value);
@@ -249,6 +251,7 @@ fn set(options: &mut Options, row: &Row, value: Value) {
         ("chardelay", Value::Bool(false)) => o.chardelay = CharDelay::Off,
         // the only word of its row
         ("chardelay", Value::Text(_)) => o.chardelay = CharDelay::Adaptive,
+        ("telnet-brk-on-sync", Value::Bool(on)) => o.telnet_brk_on_sync = on,
         ("no-con-to-acc", Value::Bool(on)) => o.no_con_to_acc = on,
         ("no-acc-to-con", Value::Bool(on)) => o.no_acc_to_con = on,
         ("refusal-text", Value::Bool(on)) => o.refusal_text = on,

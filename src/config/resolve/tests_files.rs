@@ -80,14 +80,13 @@ fn options_that_are_refused_or_remarked_on() {
         ("timeout", "10s", "timeout must be a number"),
         ("timeout", "1.5", "timeout must be a number"),
         ("timeout", "", "timeout must be a number"),
-        ("rs485", "conf1", "not yet active in this version"),
+        ("rs485", "conf1", "write rs485 in the connector, behind the device"),
     ] {
         let (connection, diagnostics) = with("tcp,2000", DEVICE, &[(name, value)]);
         assert!(connection.is_none(), "{name}: {value}");
         assert!(said(&diagnostics).contains(why), "{name}: {value}: {}", said(&diagnostics));
     }
     for (name, value, later) in [
-        ("telnet-brk-on-sync", "true", true),
         ("mdns", "true", true),
         ("connback", "tcp,h,1", true),
         ("authdir", "/x", true),
