@@ -84,9 +84,13 @@ pub(crate) fn telnet_brk_on_sync() {
         let lines = shim.lines(pty.number());
         let text = connection("p", &format!("telnet,tcp,127.0.0.1,{port}"), pty.path(), &[option]);
         let broker = Broker::start_with(&text, |command| shim.preload(command));
-        let mut client = Client::connect(port);
+        let client = Client::connect(port);
         broker.wait_device("p", true);
-        client.send(b"\xff\xf2behind");
+        // as RFC 854 has it: the data mark is urgent; all of it is there before any is read
+        let socket = socket2::SockRef::from(&client.0);
+        socket.send(b"\xff").unwrap();
+        socket.send_out_of_band(b"\xf2").unwrap();
+        socket.send(b"behind").unwrap();
         assert!(pty.read_to(|got| got.ends_with(b"behind")).ends_with(b"behind"));
         wait_for(option, || lines.breaks() >= breaks);
         assert_eq!(lines.breaks(), breaks, "{option}");
