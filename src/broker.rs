@@ -24,6 +24,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Interval, interval};
 use tracing::{error, info, warn};
 
+/// Time that the disks of trace files, and after them the LEDs, have when everything else is over.
+const LAST_WRITES: Duration = Duration::from_millis(300);
 /// How often it is looked whether all ports listen, after a configuration was applied.
 const READY_LOOK: Duration = Duration::from_millis(5);
 /// After this time the program counts as ready although some do not: their addresses may come much
@@ -165,6 +167,8 @@ impl Broker {
             status: StatusTable::new(),
             names: Arc::default(),
             signature: signature.unwrap_or(DEFAULT_SIGNATURE).into(),
+            traces: Arc::default(),
+            leds: Arc::default(),
         };
         Ok(Self {
             supervisor: Supervisor::new(env.clone()),
@@ -228,11 +232,20 @@ impl Broker {
             task.abort();
         }
         tokio::join!(self.supervisor.shutdown(), self.responder.shutdown());
+        // nothing moves any more that could be held up
+        if !self.env.traces.finish(LAST_WRITES) {
+            warn!("trace files are not written to their end");
+        }
+        if !self.env.leds.finish(LAST_WRITES) {
+            warn!("LEDs are not given back");
+        }
         Ok(())
     }
 
     async fn reload(&mut self, signal: Signal) {
         info!("{signal}: reading the configuration again");
+        // logrotate moves files away and says so like this
+        self.env.traces.reopen();
         notify::reloading();
         let (sources, told) = (self.sources.clone(), self.supervisor.told());
         // files may be on a slow disk: the ports go on meanwhile

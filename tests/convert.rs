@@ -55,7 +55,10 @@ fn typed(before: &str, now: &str, of: &str) -> bool {
 
 /// What is not the same. `texts`: also those that clients can be shown.
 fn differences(before: &Config, after: &Config, texts: bool) -> Option<String> {
-    let Config { connections, metrics } = before;
+    let Config { connections, metrics, leds } = before;
+    if *leds != after.leds {
+        return Some("leds".to_owned());
+    }
     if *metrics != after.metrics {
         return Some("metrics".to_owned());
     }

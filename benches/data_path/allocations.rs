@@ -106,6 +106,8 @@ fn start(runtime: &Runtime, text: String) -> Result<(port::Handle, tokio::task::
         metrics: Arc::new(Metrics::new().map_err(|error| error.to_string())?),
         status: StatusTable::new(),
         signature: "data_path".into(),
+        traces: Arc::default(),
+        leds: Arc::default(),
     };
     let _inside = runtime.enter();
     Ok(port::start(connection, env))

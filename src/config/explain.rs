@@ -155,10 +155,17 @@ fn settings(connection: &Connection, trace: &Trace<'_>) -> Vec<Setting> {
 
 /// Whether what was written for one option decides about the value of another.
 fn decides(written: &Row, shown: &Row) -> bool {
-    let same = written.place == shown.place && written.name == shown.name;
+    let same_place = |a: &Row, b: &Row| a.place == b.place;
+    let same = same_place(written, shown) && written.name == shown.name;
     // NONE, 8databits and their like are parts of the speed
     let part = written.kind == Kind::Flag && shown.place == Place::Serial && shown.name == "speed";
-    same || part || written.name == "nouucplock" && shown.name == "uucplock"
+    let whole = |what: &str| {
+        written.name == format!("trace-{what}")
+            && shown.name.starts_with("trace-")
+            && shown.name.ends_with(what)
+    };
+    let all_files = same_place(written, shown) && (whole("hexdump") || whole("timestamp"));
+    same || part || all_files || written.name == "nouucplock" && shown.name == "uucplock"
 }
 
 fn setting(row: &'static Row, known: Option<&InForce>, written: Option<&Written>) -> Setting {

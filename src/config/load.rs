@@ -76,6 +76,7 @@ pub fn load(inputs: &Inputs) -> (RawFile, Vec<Diagnostic>) {
     for (part, found) in if yaml_first { [first, second] } else { [second, first] } {
         file.connections.extend(part.connections);
         file.settings.extend(part.settings);
+        file.leds.extend(part.leds);
         file.later.extend(part.later);
         diagnostics.extend(found);
     }

@@ -17,6 +17,7 @@ pub mod raw;
 pub mod render;
 pub mod resolve;
 pub mod suggest;
+mod tap;
 pub mod values;
 pub mod yaml;
 
@@ -27,6 +28,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+pub use tap::{LED_CLASS, LED_DURATION_MS, Led, TraceFile, Traces};
 
 /// All that the program runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,6 +37,8 @@ pub struct Config {
     pub connections: Vec<Arc<Connection>>,
     /// Where health is served; `None`: nowhere.
     pub metrics: Option<SocketAddr>,
+    /// The LEDs that connections can use; names are unique.
+    pub leds: Vec<Arc<Led>>,
 }
 
 /// One accepter joined to one connector. It is shared by all that need it, and so are its texts.
@@ -170,6 +174,12 @@ pub struct Options {
     pub refusal_text: bool,
     /// Announced by mDNS; `None`: not.
     pub announce: Option<Box<Announce>>,
+    /// Trace files.
+    pub traces: Traces,
+    /// Flashes when the device is written to.
+    pub led_tx: Option<Arc<Led>>,
+    /// Flashes when the device sends.
+    pub led_rx: Option<Arc<Led>>,
 }
 
 /// Whether bytes of the device are gathered before they are sent (`chardelay`).

@@ -18,7 +18,9 @@ pub struct RawFile {
     pub connections: Vec<RawConnection>,
     /// serbroker's own top-level settings (`metrics`, …) as path and scalar text.
     pub settings: Vec<(Spanned<String>, RawValue)>,
-    /// Constructs that are understood but not acted on yet (rotator, admin, led …).
+    /// LEDs in file order.
+    pub leds: Vec<RawLed>,
+    /// Constructs that are understood but not acted on yet (rotator, admin …).
     pub later: Vec<Spanned<String>>,
 }
 
@@ -41,6 +43,17 @@ pub struct RawConnection {
     pub options: Vec<RawOption>,
     /// The front end that read it.
     pub origin: Origin,
+}
+
+/// An LED as written.
+#[derive(Clone, Debug)]
+pub struct RawLed {
+    /// Anchor, key or name of the LED: line.
+    pub name: Spanned<String>,
+    /// `driver:`.
+    pub driver: Option<Spanned<String>>,
+    /// Options in order; later ones win.
+    pub options: Vec<(Spanned<String>, Spanned<RawValue>)>,
 }
 
 /// Name and value of an option.

@@ -5,10 +5,12 @@
 use super::announce::Announce;
 use super::options::{self, Place, Row};
 use super::{
-    Accepter, Connection, Connector, Family, Options, TcpListen, TelnetOptions, Template, TlsOptions,
+    Accepter, Connection, Connector, Family, Led, Options, TcpListen, TelnetOptions, Template, TlsOptions,
+    Traces,
 };
 use crate::serial::settings::{DeviceConfig, Flow, LineSettings, Rs485};
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 /// An option with the value in force.
 #[derive(Clone, Copy, Debug)]
@@ -95,7 +97,13 @@ pub fn of_options(options: &Options) -> Vec<InForce> {
         accepter_retry,
         refusal_text,
         announce,
+        traces,
+        led_tx,
+        led_rx,
     } = options;
+    let Traces { read, write, both } = traces;
+    let files = [read, write, both];
+    let led = |led: &Option<Arc<Led>>| led.as_ref().map(|led| led.name.to_string());
     let of = |name| slot(Place::Connection, name);
     let text = |t: &Option<Template>| t.as_ref().map(|t| String::from_utf8_lossy(&t.0).into_owned());
     let remaddr: Vec<String> = remaddr
@@ -130,6 +138,20 @@ pub fn of_options(options: &Options) -> Vec<InForce> {
         of("allow").maybe(allow),
         of("accepter-retry-time").is(&accepter_retry.as_secs()),
         of("refusal-text").is(refusal_text),
+        of("trace-read").maybe(text(&read.name)),
+        of("trace-write").maybe(text(&write.name)),
+        of("trace-both").maybe(text(&both.name)),
+        // they say something about the three that follow, and so stand before them
+        of("trace-hexdump").is(&files.iter().all(|file| file.hexdump)),
+        of("trace-timestamp").is(&files.iter().all(|file| file.timestamp)),
+        of("trace-read-hexdump").is(&read.hexdump),
+        of("trace-read-timestamp").is(&read.timestamp),
+        of("trace-write-hexdump").is(&write.hexdump),
+        of("trace-write-timestamp").is(&write.timestamp),
+        of("trace-both-hexdump").is(&both.hexdump),
+        of("trace-both-timestamp").is(&both.timestamp),
+        of("led-tx").maybe(led(led_tx)),
+        of("led-rx").maybe(led(led_rx)),
     ];
     list.extend(of_announce(announce.as_deref()));
     list
@@ -207,7 +229,6 @@ pub fn of_device(device: &DeviceConfig) -> Vec<InForce> {
         drain_ms,
         stall_ms,
     } = device;
-    let hundredths = |ms: &u32| (ms / 10).to_string();
     let LineSettings { baud: _, size: _, parity: _, stop: _, flow, local, hangup_when_done } = line;
     let Flow { xonxoff, rtscts } = flow;
     let of = |name| slot(Place::Serial, name);
@@ -224,8 +245,9 @@ pub fn of_device(device: &DeviceConfig) -> Vec<InForce> {
         of("rts").maybe(rts.map(|on| on.to_string())),
         of("rs485").maybe(rs485.as_ref().map(rs485_text)),
         slot(Place::Layer("serialdev"), "uucplock").is(uucp_lock),
-        slot(Place::Layer("serialdev"), "drain_time").maybe(drain_ms.as_ref().map(hundredths)),
-        slot(Place::Layer("serialdev"), "char_drain_wait").maybe(stall_ms.as_ref().map(hundredths)),
+        slot(Place::Layer("serialdev"), "drain_time").maybe(drain_ms.map(|ms| (ms / 10).to_string())),
+        slot(Place::Layer("serialdev"), "char_drain_wait")
+            .is(&stall_ms.map_or_else(|| "off".to_owned(), |ms| (ms / 10).to_string())),
     ]
 }
 

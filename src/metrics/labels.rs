@@ -221,6 +221,16 @@ labels! {
 }
 
 labels! {
+    /// Why bytes are missing in trace files.
+    TraceDrop {
+        /// The files are written more slowly than data comes.
+        QueueFull = "queue_full",
+        /// A file could not be opened or written.
+        WriteFailed = "write_failed",
+    }
+}
+
+labels! {
     /// What the UART counted (`TIOCGICOUNT`).
     SerialError {
         /// The UART's own buffer ran over.
@@ -270,6 +280,7 @@ mod tests {
         consistent::<DeviceFailure>();
         consistent::<DropDirection>();
         consistent::<DropReason>();
+        consistent::<TraceDrop>();
         consistent::<SerialError>();
         consistent::<ReloadOutcome>();
     }

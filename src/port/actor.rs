@@ -7,8 +7,10 @@ use super::mailbox::{Handle, Inbox, mailbox};
 use super::matcher::Matcher;
 use super::outbuf::OutBuf;
 use super::session::Session;
+use super::taps::Taps;
 use super::visitors::Leaving;
 use crate::config::Connection;
+use crate::led::Leds;
 use crate::log::RepeatLimiter;
 use crate::metrics::{CloseReason, Metrics};
 use crate::net::listener::Listener;
@@ -16,6 +18,7 @@ use crate::net::names::Names;
 use crate::net::tls::{self, Acceptor};
 use crate::status::{PortInfo, PortReporter, StatusTable};
 use crate::timer::PreciseTimer;
+use crate::trace::Traces;
 use std::collections::HashSet;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -49,6 +52,10 @@ pub struct Environment {
     pub names: Arc<Names>,
     /// RFC 2217 signature of ports without the option.
     pub signature: Arc<str>,
+    /// Who writes trace files.
+    pub traces: Arc<Traces>,
+    /// Who lights LEDs.
+    pub leds: Arc<Leds>,
 }
 
 /// Connector texts that are in use.
@@ -101,6 +108,8 @@ pub(super) struct Port {
     pub(super) batch_due: Option<Instant>,
     pub(super) batch_timer: Option<PreciseTimer>,
     pub(super) closeon: Option<Matcher>,
+    /// Those that only watch: trace files and LEDs.
+    pub(super) taps: Taps,
     pub(super) phase: Phase,
     pub(super) report: PortReporter,
     pub(super) errors: RepeatLimiter<&'static str>,
@@ -143,6 +152,7 @@ impl Port {
             batch_due: None,
             batch_timer: None,
             closeon: None,
+            taps: Taps::new(&conn.options, &env.leds),
             phase: Phase::Running,
             report,
             errors: RepeatLimiter::new(COMPLAINT_WINDOW, 16),
@@ -252,6 +262,7 @@ impl Port {
                 Some(Command::Shutdown) | None => {
                     self.phase = Phase::Ending(self.now + SHUTDOWN_LIMIT);
                     self.stop_listening();
+                    self.taps.port_closed("program shutdown");
                     self.end_all(CloseReason::Shutdown);
                 }
             }
@@ -293,6 +304,7 @@ impl Port {
         if !self.sessions.iter().any(|s| s.greeted) {
             // newcomers that took the place of kicked clients wait until the device is open again
             self.begin_close(cx);
+            self.end_trace();
         }
         if self.idle()
             && let Some(next) = self.next.take()
@@ -307,6 +319,7 @@ impl Port {
             || next.options.accepter_retry != self.conn.options.accepter_retry
             || next.accepter.tls.is_some();
         self.conn = next;
+        self.taps = Taps::new(&self.conn.options, &self.env.leds);
         self.report.describe(info(&self.conn));
         self.moved = true;
         if rebind && matches!(self.phase, Phase::Running) {

@@ -144,6 +144,7 @@ impl Port {
         if self.conn.options.no_acc_to_con {
             self.dropped(DropDirection::ToDevice, DropReason::OneWay, data.len());
         } else {
+            self.taps.client_said(data);
             self.write_device(cx, data);
         }
     }
@@ -155,6 +156,7 @@ impl Port {
             match open.device.poll_write(cx, data) {
                 Poll::Ready(Ok(n)) => {
                     self.report.metrics().bytes(Direction::ToDevice, n);
+                    self.taps.wrote_device(self.now);
                     data = &data[n..];
                 }
                 Poll::Ready(Err(e)) => return self.write_failed(cx, &e, data.len()),
@@ -171,6 +173,7 @@ impl Port {
             match open.device.poll_write(cx, self.to_dev.pending()) {
                 Poll::Ready(Ok(n)) => {
                     self.report.metrics().bytes(Direction::ToDevice, n);
+                    self.taps.wrote_device(self.now);
                     self.to_dev.consume(n);
                     self.carried = true;
                 }
@@ -218,6 +221,7 @@ impl Port {
                 Poll::Ready(Ok(n)) => {
                     self.carried = true;
                     self.report.metrics().bytes(Direction::FromDevice, n);
+                    self.taps.read_device(self.now);
                     self.device_sent(cx, &buf[..n]);
                 }
                 Poll::Ready(Err(e)) => self.device_lost(cx, &e),
@@ -230,6 +234,7 @@ impl Port {
         if self.conn.options.no_con_to_acc {
             return self.dropped(DropDirection::ToClients, DropReason::OneWay, data.len());
         }
+        self.taps.device_said(data);
         let over = self.closeon.as_mut().is_some_and(|m| m.feed(data));
         match self.batch.decide(data, self.now) {
             Decision::Wait(due) if !over => {

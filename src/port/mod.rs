@@ -15,6 +15,7 @@ mod outbuf;
 mod scratch;
 mod session;
 mod slow;
+mod taps;
 pub mod template;
 mod visitors;
 

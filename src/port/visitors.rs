@@ -187,6 +187,8 @@ impl Port {
             session.send_text(cx, &text);
         }
         session.greeted = true;
+        self.taps.client_opened(peer);
+        let session = &mut self.sessions[index];
         session.active = self.now;
         self.moved = true;
     }
@@ -201,6 +203,9 @@ impl Port {
                 port = %self.name, peer = %session.peer, from_client, to_client,
                 "client left after {seconds:.1} s: {}", reason.describe()
             );
+        }
+        if session.greeted {
+            self.taps.client_closed(reason);
         }
         let unsent = session.unsent();
         match reason {

@@ -51,7 +51,10 @@ pub(super) struct Differences {
 /// Compares two configurations. The type that was put into accepters counts as no difference.
 pub(super) fn compare(before: &Config, after: &Config) -> Differences {
     let mut differences = Differences::default();
-    let Config { connections, metrics } = before;
+    let Config { connections, metrics, leds } = before;
+    if *leds != after.leds {
+        differences.others.push("the LEDs would not be the same".to_owned());
+    }
     if *metrics != after.metrics {
         differences.others.push("metrics would be served at another place".to_owned());
     }
@@ -96,10 +99,11 @@ pub(super) fn compare(before: &Config, after: &Config) -> Differences {
     differences
 }
 
-/// A client or the device is sent what the escape stands for.
+/// A client or the device is sent what the escape stands for, or a trace file is named so.
 fn shows(connection: &Connection, escape: char) -> bool {
     let o = &connection.options;
-    [&o.banner, &o.openstr, &o.closestr].into_iter().flatten().any(|template| {
+    let files = [&o.traces.read, &o.traces.write, &o.traces.both].map(|file| &file.name);
+    [&o.banner, &o.openstr, &o.closestr].into_iter().chain(files).flatten().any(|template| {
         let mut bytes = template.0.iter();
         std::iter::from_fn(|| bytes.next().map(|b| (*b == b'\\').then(|| bytes.next()).flatten()))
             .any(|escaped| escaped.is_some_and(|b| char::from(*b) == escape))

@@ -3,7 +3,7 @@
 use super::lines::Line;
 use super::{Session, grammar};
 use crate::config::error::Severity;
-use crate::config::raw::{RawOption, RawValue, Spanned};
+use crate::config::raw::{RawLed, RawOption, RawValue, Spanned};
 use std::collections::HashMap;
 
 /// Words that begin a definition.
@@ -174,14 +174,16 @@ impl Session {
         }
     }
 
+    /// `LED:name:driver:key=value key=value`.
     fn led(&mut self, line: &Line, name: &str, text: &str) {
-        let driver = text.split(':').next().unwrap_or("");
-        if driver != "sysfs" {
-            let message = format!("unknown LED driver '{driver}' of LED '{name}'");
-            let help = Some(format!("write `LED:{name}:sysfs:device=…`"));
-            self.say(Severity::Warning, line.whole(), message, help, None);
-        }
-        self.file.later.push(Spanned { value: format!("led {name}"), span: line.whole() });
+        let (driver, rest) = text.split_once(':').unwrap_or((text, ""));
+        let spanned = |value: &str| Spanned { value: value.to_owned(), span: line.whole() };
+        let options = rest.split_whitespace().map(|word| {
+            let (key, value) = word.split_once('=').unwrap_or((word, ""));
+            (spanned(key), Spanned { value: RawValue::Scalar(value.to_owned()), span: line.whole() })
+        });
+        let led = RawLed { name: spanned(name), driver: Some(spanned(driver)), options: options.collect() };
+        self.file.leds.push(led);
     }
 
     /// `DEFAULT:name:value` or `DEFAULT:name:value:class`.

@@ -103,6 +103,7 @@ impl File {
                 })
                 .collect(),
             settings: self.settings.iter().map(|(name, value)| (spanned(name), value.clone())).collect(),
+            leds: Vec::new(),
             later: self.later.iter().map(spanned).collect(),
         };
         let (config, diagnostics, _) = resolve_with(&raw, SERVICES.into(), false);
@@ -470,8 +471,8 @@ fn devices() {
     assert_eq!(device("serialdev(drain_time=50),/dev/x").drain_ms, Some(500));
     assert_eq!(device("serialdev(drain_time=off),/dev/x").drain_ms, None);
     assert_eq!(device("serialdev(char_drain_wait=5),/dev/x").stall_ms, Some(50));
-    assert_eq!(device("/dev/x").stall_ms, None);
-    assert!(device("serialdev(char_drain_wait=off),/dev/x").stall_ms > Some(1 << 31));
+    assert_eq!(device("/dev/x").stall_ms, Some(500));
+    assert_eq!(device("serialdev(char_drain_wait=off),/dev/x").stall_ms, None);
     for (text, why) in [
         ("serialdev", "no device"),
         ("serialdev,,9600n81", "no device"),

@@ -9,6 +9,7 @@ pub(super) mod convert;
 pub mod de;
 mod event;
 mod include;
+mod leds;
 mod names;
 mod sections;
 mod tree;
@@ -160,7 +161,9 @@ impl Session {
             "delete_default" => self.delete_default(key, value, place),
             "delete_defaults" => self.delete_defaults(value),
             "include" => self.include(value, place),
-            "rotator" | "led" | "admin" => self.later_entry(word, key, value),
+            "led" => self.led_entry(key, value, place),
+            "leds" => self.leds(value, place),
+            "rotator" | "admin" => self.later_entry(word, key, value),
             _ => self.later_map(word, value),
         }
     }
