@@ -1,10 +1,12 @@
 //! The running program: configuration in, ports and health endpoints out, signals obeyed.
 
+use crate::admin::request::{Reloaded, Request, Requests};
+use crate::admin;
 use crate::cli::{ConfigChoice, Inline, RunOptions};
 use crate::config::error::{Diagnostic, Severity};
 use crate::config::load::{self, Inputs};
 use crate::config::render::headline;
-use crate::config::{self, Config};
+use crate::config::{self, Admin, Config, Connection};
 use crate::descriptors;
 use crate::http::{self, HttpState};
 use crate::metrics::{Metrics, ReloadOutcome};
@@ -17,6 +19,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
@@ -58,9 +61,13 @@ impl Reading {
 struct Plan {
     /// `None`: the text cannot be used at all.
     steps: Option<Vec<Step>>,
+    connections: Vec<Arc<Connection>>,
+    admin: Option<Arc<Admin>>,
     metrics: Option<SocketAddr>,
     errors: usize,
     warnings: usize,
+    /// What is wrong, one line each.
+    mistakes: Vec<String>,
 }
 
 impl Plan {
@@ -70,7 +77,10 @@ impl Plan {
         let (errors, warnings) = reading.counts();
         descriptors::check(&reading.config.connections);
         let steps = (!reading.is_fatal()).then(|| reconcile(told, &reading.config.connections));
-        Self { steps, metrics: reading.config.metrics, errors, warnings }
+        let serious = |d: &&Diagnostic| d.severity > Severity::Warning;
+        let mistakes = reading.diagnostics.iter().filter(serious).map(headline).collect();
+        let Config { connections, admin, metrics } = reading.config.clone();
+        Self { steps, connections, admin, metrics, errors, warnings, mistakes }
     }
 }
 
@@ -102,7 +112,8 @@ impl Sources {
             Inline::Yaml(texts) => (texts.clone(), Vec::new()),
             Inline::Lines(lines) => (Vec::new(), lines.clone()),
         };
-        Ok(Self { inputs: Inputs { file, yaml, legacy }, uucp_locks: options.uucp_locks })
+        let admin = options.admin.clone();
+        Ok(Self { inputs: Inputs { file, yaml, legacy, admin }, uucp_locks: options.uucp_locks })
     }
 
     /// One file.
@@ -135,6 +146,8 @@ pub struct Broker {
     sources: Sources,
     env: Environment,
     supervisor: Supervisor,
+    admin: admin::Server,
+    requests: mpsc::Receiver<Request>,
     http: Option<(SocketAddr, JoinHandle<()>)>,
 }
 
@@ -150,9 +163,12 @@ impl Broker {
             metrics: Arc::new(metrics),
             status: StatusTable::new(),
             names: Arc::default(),
+            events: Arc::default(),
             signature: signature.unwrap_or(DEFAULT_SIGNATURE).into(),
         };
-        Ok(Self { supervisor: Supervisor::new(env.clone()), sources, env, http: None })
+        let (asking, requests) = Requests::channel();
+        let admin = admin::Server::new(asking, Arc::clone(&env.events), Arc::clone(&env.names));
+        Ok(Self { supervisor: Supervisor::new(env.clone()), sources, env, admin, requests, http: None })
     }
 
     /// Runs with a first reading of the configuration until a signal ends it.
@@ -170,13 +186,20 @@ impl Broker {
         loop {
             let signal = tokio::select! {
                 signal = signals.recv() => signal,
+                Some(request) = self.requests.recv() => {
+                    self.answer(request).await;
+                    continue;
+                }
                 () = tick(&mut alive) => {
                     notify::alive();
                     continue;
                 }
             };
             match signal {
-                Signal::Reload => self.reload(signal).await,
+                Signal::Reload => {
+                    info!("{signal}: reading the configuration again");
+                    self.reload().await;
+                }
                 Signal::User => info!("{signal}: nothing to do"),
                 Signal::Terminate | Signal::Interrupt => {
                     info!("{signal}: closing all clients and devices");
@@ -188,25 +211,58 @@ impl Broker {
         if let Some((_, task)) = self.http.take() {
             task.abort();
         }
-        self.supervisor.shutdown().await;
+        // nobody is answered any more
+        drop(self.requests);
+        tokio::join!(self.admin.shutdown(), self.supervisor.shutdown());
         Ok(())
     }
 
-    async fn reload(&mut self, signal: Signal) {
-        info!("{signal}: reading the configuration again");
+    /// Does what an administrator asks. One that does not wait any more gets no answer.
+    async fn answer(&mut self, request: Request) {
+        match request {
+            Request::Ports(answer) => {
+                let _ = answer.send(self.supervisor.known());
+            }
+            Request::Enable(name, on, answer) => {
+                let _ = answer.send(self.supervisor.enable(&name, on).await);
+            }
+            Request::Timeout(name, timeout, answer) => {
+                let _ = answer.send(self.supervisor.set_timeout(&name, timeout).await);
+            }
+            Request::Reload(answer) => {
+                info!("admin port: reading the configuration again");
+                let reloaded = self.reload().await;
+                let _ = answer.send(reloaded);
+            }
+        }
+    }
+
+    async fn reload(&mut self) -> Reloaded {
         notify::reloading();
         let (sources, told) = (self.sources.clone(), self.supervisor.told());
         // files may be on a slow disk: the ports go on meanwhile
-        match tokio::task::spawn_blocking(move || Plan::new(&sources.read(), &told)).await {
-            Ok(plan) => self.apply(plan).await,
-            Err(e) => error!("reading the configuration failed, the old one stays in force: {e}"),
-        }
+        let reloaded = match tokio::task::spawn_blocking(move || Plan::new(&sources.read(), &told)).await {
+            Ok(mut plan) => {
+                let errors = std::mem::take(&mut plan.mistakes);
+                let applied = plan.steps.is_some();
+                self.apply(plan).await;
+                Reloaded { applied, errors }
+            }
+            Err(e) => {
+                let text = format!("reading the configuration failed, the old one stays in force: {e}");
+                error!("{text}");
+                Reloaded { applied: false, errors: vec![text] }
+            }
+        };
         notify::ready(&self.summary());
+        reloaded
     }
 
     async fn apply(&mut self, plan: Plan) {
         let outcome = if let Some(steps) = plan.steps {
             self.supervisor.apply(steps).await;
+            self.supervisor.configured(plan.connections).await;
+            self.admin.apply(plan.admin).await;
             self.serve_health(plan.metrics).await;
             info!("{}", self.summary());
             ReloadOutcome::Applied

@@ -1,8 +1,8 @@
 //! From files and command line texts to a [`RawFile`].
 
-use super::error::{Diagnostic, Severity, Source};
+use super::error::{Diagnostic, Severity, Source, Span};
 use super::files::{self, MAX_FILE};
-use super::raw::{Origin, RawFile};
+use super::raw::{Origin, RawAdmin, RawFile, Spanned};
 use super::{legacy, yaml};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -17,6 +17,8 @@ pub struct Inputs {
     pub yaml: Vec<String>,
     /// `-C`: legacy lines, read after the file.
     pub legacy: Vec<String>,
+    /// `-p`: the accepter of the admin port, before any other.
+    pub admin: Option<String>,
 }
 
 /// Most diagnostics that are kept.
@@ -69,10 +71,12 @@ pub fn load(inputs: &Inputs) -> (RawFile, Vec<Diagnostic>) {
     }
     let parts = [(yaml.file, yaml.diagnostics), (lines.file, lines.diagnostics)];
     let mut file = RawFile::default();
+    file.admins.extend(inputs.admin.as_deref().map(flag_admin));
     let mut diagnostics = problems;
     let [first, second] = parts;
     for (part, found) in if yaml_first { [first, second] } else { [second, first] } {
         file.connections.extend(part.connections);
+        file.admins.extend(part.admins);
         file.settings.extend(part.settings);
         file.later.extend(part.later);
         diagnostics.extend(found);
@@ -94,6 +98,17 @@ pub fn load(inputs: &Inputs) -> (RawFile, Vec<Diagnostic>) {
         });
     }
     (file, diagnostics)
+}
+
+/// The admin port of the command line.
+fn flag_admin(accepter: &str) -> RawAdmin {
+    let place = Span { source: Arc::new(Source::new("-p", accepter)), start: 0, end: accepter.len() };
+    RawAdmin {
+        accepter: Spanned { value: accepter.to_owned(), span: place.clone() },
+        place,
+        defaults: Vec::new(),
+        options: Vec::new(),
+    }
 }
 
 /// Reads one text that is there already; `path` decides where included files are looked for.

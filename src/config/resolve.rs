@@ -5,6 +5,7 @@
 //! device (tracing, mDNS, LEDs …): those are left out with a warning.
 
 mod accepter;
+mod admin;
 mod access;
 mod connection;
 mod connector;
@@ -69,7 +70,7 @@ fn resolve_with(raw: &RawFile, services: String, trace: bool) -> (Config, Vec<Di
     let allow_span =
         raw.settings.iter().rfind(|(path, _)| path.value == "allow").map(|(path, _)| path.span.clone());
     let common = Common { allow, allow_span, trace, services, options: Options::default() };
-    let mut config = Config { connections: Vec::new(), metrics };
+    let mut config = Config { connections: Vec::new(), admin: None, metrics };
     let mut names: HashMap<&str, &Span> = HashMap::new();
     for connection in &raw.connections {
         let name = &connection.name;
@@ -94,6 +95,9 @@ fn resolve_with(raw: &RawFile, services: String, trace: bool) -> (Config, Vec<Di
         config.connections.extend(resolved.connection.map(Arc::new));
         diagnostics.extend(resolved.diagnostics);
     }
+    let (admin, found) = admin::resolve(&raw.admins, &common);
+    config.admin = admin.map(Arc::new);
+    diagnostics.extend(found);
     for later in &raw.later {
         let message = format!("{} is not yet active", later.value);
         diagnostics.push(Diagnostic::new(Severity::Warning, later.span.clone(), message).later());

@@ -126,6 +126,8 @@ labels! {
         Shutdown = "shutdown",
         /// The client read so slowly that it stood in the way of others.
         SlowReader = "slow_reader",
+        /// The admin port asked for it.
+        Admin = "admin",
     }
 }
 
@@ -143,6 +145,7 @@ impl CloseReason {
             Self::OpenFailed => "the device could not be opened",
             Self::DeviceLost => "the device is gone",
             Self::Shutdown => "the program ends",
+            Self::Admin => "closed from the admin port",
             Self::SlowReader => "read too slowly while other clients kept up",
         }
     }
@@ -214,6 +217,8 @@ labels! {
         OneWay = "one_way",
         /// A client was closed before it got them.
         ClientClosed = "client_closed",
+        /// The admin port's monitor did not keep up; clients and device got them.
+        Monitor = "monitor",
     }
 }
 

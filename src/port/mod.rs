@@ -5,16 +5,18 @@
 //! Others talk to the port through a [`Handle`].
 
 mod actor;
+pub mod ask;
 pub mod batch;
 mod control;
 mod data;
 mod device;
 mod mailbox;
 pub mod matcher;
-mod outbuf;
+pub(crate) mod outbuf;
 mod scratch;
 mod session;
 mod slow;
+pub mod tap;
 pub mod template;
 mod visitors;
 
@@ -26,7 +28,8 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 pub use actor::{Claims, Environment, start};
-pub use mailbox::Handle;
+use ask::Ask;
+pub use mailbox::{Contact, Handle};
 
 /// What others ask of a port.
 #[derive(Debug)]
@@ -39,6 +42,8 @@ pub(crate) enum Command {
     Retire(oneshot::Sender<()>),
     /// Read certificate and key again.
     Refresh,
+    /// A question or an order of an administrator.
+    Ask(Ask),
     /// Close all clients and end.
     Shutdown,
 }

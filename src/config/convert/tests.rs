@@ -1,7 +1,7 @@
 use super::*;
 use crate::config::CharDelay;
 use crate::config::{
-    Accepter, Connection, Connector, Family, Options, RemoteRule, TcpListen, TelnetOptions, Template,
+    Accepter, Admin, Connection, Connector, Family, Options, RemoteRule, TcpListen, TelnetOptions, Template,
     TlsOptions,
 };
 use crate::serial::settings::{DeviceConfig, Flow, LineSettings, Parity, Rs485};
@@ -338,11 +338,12 @@ fn config() -> impl Strategy<Value = Config> {
         },
     );
     let names = proptest::collection::btree_set(any_text().prop_filter("empty", |t| !t.is_empty()), 0..4);
-    (vec(connection, 4), names, of(any::<std::net::SocketAddrV4>())).prop_map(
-        |(connections, names, metrics)| {
+    let admin = of(accepter().prop_map(|accepter| Arc::new(Admin { accepter, allow: None })));
+    (vec(connection, 4), names, of(any::<std::net::SocketAddrV4>()), admin).prop_map(
+        |(connections, names, metrics, admin)| {
             let named =
                 connections.into_iter().zip(names).map(|(c, name)| Connection { name: name.into(), ..c });
-            Config { connections: named.map(Arc::new).collect(), metrics: metrics.map(Into::into) }
+            Config { connections: named.map(Arc::new).collect(), admin, metrics: metrics.map(Into::into) }
         },
     )
 }
