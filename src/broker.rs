@@ -1,7 +1,7 @@
 //! The running program: configuration in, ports and health endpoints out, signals obeyed.
 
-use crate::admin::request::{Reloaded, Request, Requests};
 use crate::admin;
+use crate::admin::request::{Reloaded, Request, Requests};
 use crate::cli::{ConfigChoice, Inline, RunOptions};
 use crate::config::error::{Diagnostic, Severity};
 use crate::config::load::{self, Inputs};

@@ -41,7 +41,14 @@ pub struct Supervisor {
 impl Supervisor {
     /// A supervisor of no ports.
     pub fn new(env: Environment) -> Self {
-        Self { env, running: HashMap::new(), told: Arc::default(), retired: Vec::new(), configured: Vec::new(), changed: HashSet::new() }
+        Self {
+            env,
+            running: HashMap::new(),
+            told: Arc::default(),
+            retired: Vec::new(),
+            configured: Vec::new(),
+            changed: HashSet::new(),
+        }
     }
 
     /// What the running ports were told to run: what a new configuration is compared with. A port
@@ -125,15 +132,12 @@ impl Supervisor {
     /// Sets the timeout of a port, until the next reload. False when it is not configured.
     pub async fn set_timeout(&mut self, name: &str, timeout: Option<Duration>) -> bool {
         let Some(connection) = self.configured.iter_mut().find(|c| *c.name == *name) else { return false };
-        match self.running.get(name) {
-            Some(running) => {
-                self.changed.insert(connection.name.clone());
-                running.handle.contact().set_timeout(timeout).await.is_some()
-            }
-            None => {
-                Arc::make_mut(connection).timeout = timeout;
-                true
-            }
+        if let Some(running) = self.running.get(name) {
+            self.changed.insert(connection.name.clone());
+            running.handle.contact().set_timeout(timeout).await.is_some()
+        } else {
+            Arc::make_mut(connection).timeout = timeout;
+            true
         }
     }
 

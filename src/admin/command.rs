@@ -304,9 +304,12 @@ mod tests {
 
     #[test]
     fn timeouts_are_digits() {
-        for (text, expected) in
-            [("0", Some(0)), ("010", Some(10)), ("4294967295", Some(4_294_967_295)), ("99999999999", Some(4_294_967_295))]
-        {
+        for (text, expected) in [
+            ("0", Some(0)),
+            ("010", Some(10)),
+            ("4294967295", Some(4_294_967_295)),
+            ("99999999999", Some(4_294_967_295)),
+        ] {
             assert_eq!(seconds(text.as_bytes()).map(|t| t.as_secs()), expected, "{text}");
         }
         for text in ["", "-1", "+5", "5x", "0x10", "abc", "\u{664}"] {

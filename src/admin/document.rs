@@ -51,7 +51,8 @@ mod tests {
 
     fn shown(text: &str) -> String {
         let Command { name, id, words } = command(text.as_bytes());
-        let words = words.map(|w| w.iter().map(|w| String::from_utf8_lossy(w).into_owned()).collect::<Vec<_>>());
+        let words =
+            words.map(|w| w.iter().map(|w| String::from_utf8_lossy(w).into_owned()).collect::<Vec<_>>());
         let part = |p: Option<String>| p.unwrap_or_else(|| "-".to_owned());
         format!("{} {} {}", part(name), part(id), part(words.map(|w| w.join("|"))))
     }

@@ -157,7 +157,13 @@ impl Input {
     fn document(&mut self, byte: u8) -> Option<Entry> {
         if byte != b'\r' && byte != b'\n' {
             self.line.push(byte);
-            return if self.document.len() + self.line.len() > DOCUMENT_LIMIT { self.too_long() } else { None };
+            if self.document.len() + self.line.len() > DOCUMENT_LIMIT {
+                self.line.clear();
+                self.document.clear();
+                self.begun = false;
+                return Some(Entry::DocumentTooLong);
+            }
+            return None;
         }
         let line = mem::take(&mut self.line);
         let text = line.trim_ascii_end();
@@ -165,8 +171,9 @@ impl Input {
             return self.complete();
         }
         // `---` without an end of the one before
-        let entry = if text.starts_with(b"---") { self.complete() } else { None };
-        if !(text.is_empty() || text.starts_with(b"---") || text.starts_with(b"%") || text.starts_with(b"#")) {
+        let entry = if self.begun && text.starts_with(b"---") { self.complete() } else { None };
+        if !(text.is_empty() || text.starts_with(b"---") || text.starts_with(b"%") || text.starts_with(b"#"))
+        {
             self.begun = true;
         }
         self.document.extend_from_slice(&line);
@@ -177,13 +184,6 @@ impl Input {
     fn complete(&mut self) -> Option<Entry> {
         let document = mem::take(&mut self.document);
         mem::take(&mut self.begun).then_some(Entry::Document(document))
-    }
-
-    fn too_long(&mut self) -> Option<Entry> {
-        self.line.clear();
-        self.document.clear();
-        self.begun = false;
-        Some(Entry::DocumentTooLong)
     }
 }
 
@@ -267,7 +267,7 @@ mod tests {
         for size in [1, 3, 1024] {
             let shown = typed(&mut Input::new(), text.as_bytes(), size);
             assert_eq!(
-                shown, "«%YAML 1.1\n---\na: b\n»«---\n\nc: d\n\n»«\n\n---\ne: f\n»«---\ng: h\n»",
+                shown, "«%YAML 1.1\n---\na: b\n»«---\n\nc: d\n\n»«---\ne: f\n»«---\ng: h\n»",
                 "by {size}"
             );
         }

@@ -238,3 +238,96 @@ async fn handshake(acceptor: Option<Acceptor>, stream: TcpStream, peer: SocketAd
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Accepter, Family, TcpListen};
+    use request::{Known, Request};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::mpsc::Receiver;
+
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    /// A port that nobody listens on.
+    async fn free_port() -> u16 {
+        tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap().local_addr().unwrap().port()
+    }
+
+    fn admin(port: u16) -> Arc<Admin> {
+        let host = Some("127.0.0.1".into());
+        let tcp = TcpListen { family: Family::Any, host, port, nodelay: true, reuseaddr: true };
+        let accepter = Accepter { text: "x".into(), telnet: None, tls: None, tcp };
+        Arc::new(Admin { accepter, allow: None })
+    }
+
+    /// Answers every question as a broker without ports.
+    async fn no_ports(mut requests: Receiver<Request>) {
+        while let Some(request) = requests.recv().await {
+            if let Request::Ports(answer) = request {
+                let _ = answer.send(Vec::<Known>::new());
+            }
+        }
+    }
+
+    async fn start(stall: Duration) -> (Server, u16) {
+        let (asking, requests) = Requests::channel();
+        tokio::spawn(no_ports(requests));
+        let mut server = Server::with_stall_limit(asking, Arc::default(), Arc::default(), stall);
+        let port = free_port().await;
+        server.apply(Some(admin(port))).await;
+        (server, port)
+    }
+
+    #[tokio::test]
+    async fn who_takes_nothing_loses_its_place() {
+        let (server, port) = start(Duration::from_millis(200)).await;
+        let mut deaf = Vec::new();
+        for _ in 0..SESSIONS {
+            let mut client = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            // until its answers are more than the sockets take and nothing more is read
+            let question = "help\r".repeat(1000);
+            while let Ok(done) =
+                tokio::time::timeout(Duration::from_millis(100), client.write_all(question.as_bytes())).await
+            {
+                if done.is_err() {
+                    break;
+                }
+            }
+            deaf.push(client);
+        }
+        let again = async {
+            loop {
+                let mut client = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                let mut text = [0; 3];
+                client.read_exact(&mut text).await.unwrap();
+                if text == *PROMPT_TEXT {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(LIMIT, again).await.unwrap();
+        drop(deaf);
+        server.shutdown().await;
+    }
+
+    const PROMPT_TEXT: &[u8; 3] = b"-> ";
+
+    #[tokio::test]
+    async fn who_waits_without_a_question_keeps_its_place() {
+        let stall = Duration::from_millis(50);
+        let (server, port) = start(stall).await;
+        let mut client = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        tokio::time::sleep(stall * 4).await;
+        client.write_all(b"showport x\r").await.unwrap();
+        let answer = b"-> showport x\r\nerror: Invalid port number - x\r\n-> ";
+        let mut text = vec![0; answer.len()];
+        tokio::time::timeout(LIMIT, client.read_exact(&mut text)).await.unwrap().unwrap();
+        assert_eq!(text, answer);
+        server.shutdown().await;
+        let mut rest = Vec::new();
+        tokio::time::timeout(LIMIT, client.read_to_end(&mut rest)).await.unwrap().unwrap();
+        assert_eq!(rest, b"");
+    }
+}

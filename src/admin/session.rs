@@ -17,7 +17,7 @@ use crate::port::ask::{Event, Events};
 use crate::port::outbuf::OutBuf;
 use crate::port::tap::Monitor;
 use crate::telnet::{Codec, Item};
-use std::future::{Future, pending, poll_fn};
+use std::future::{pending, poll_fn};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -311,12 +311,11 @@ impl Session {
                 reply.field(1, key, value.as_bytes());
             }
         }
-        let after = match words {
-            Some(words) => self.commands.run(&words, true, &mut reply).await,
-            None => {
-                reply.error(b"Invalid yaml command");
-                After::GoOn
-            }
+        let after = if let Some(words) = words {
+            self.commands.run(&words, true, &mut reply).await
+        } else {
+            reply.error(b"Invalid yaml command");
+            After::GoOn
         };
         // ser2net leaves a wrong command's answer without its end; the manual promises one to all
         reply.end();
@@ -338,12 +337,10 @@ async fn next_event(events: &mut Option<mpsc::Receiver<Event>>) -> Option<Event>
     }
 }
 
-fn at(deadline: Option<Instant>) -> impl Future<Output = ()> {
-    async move {
-        match deadline {
-            Some(deadline) => sleep_until(deadline).await,
-            None => pending().await,
-        }
+async fn at(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => pending().await,
     }
 }
 

@@ -198,6 +198,8 @@ mod tests {
                      written to TCP: !!int 5\r\n    connected: \r\n";
         assert!(text.starts_with(begin), "{text}");
         assert!(text.contains("    device config: !!str '?'\r\n    device controls: !!str '?'\r\n"));
-        assert!(text.ends_with("    bytes written to device: !!int 3\r\n    close state: !!str 'retained'\r\n"));
+        assert!(
+            text.ends_with("    bytes written to device: !!int 3\r\n    close state: !!str 'retained'\r\n")
+        );
     }
 }

@@ -5,8 +5,8 @@
 //! device (tracing, mDNS, LEDs …): those are left out with a warning.
 
 mod accepter;
-mod admin;
 mod access;
+mod admin;
 mod connection;
 mod connector;
 mod layers;

@@ -146,8 +146,8 @@ impl Contact {
 pub(super) struct Overrides {
     /// Switched off.
     pub(super) off: bool,
-    /// In place of the configured timeout.
-    pub(super) timeout: Option<Option<Duration>>,
+    /// In place of the configured timeout; 0 is never.
+    pub(super) timeout: Option<Duration>,
     /// Bytes read from and written to the device before it was opened.
     base: (u64, u64),
 }
@@ -167,7 +167,10 @@ fn device_bytes(metrics: &PortMetrics) -> (u64, u64) {
 impl Port {
     /// The idle timeout in force.
     pub(super) fn timeout(&self) -> Option<Duration> {
-        self.overrides.timeout.unwrap_or(self.conn.timeout)
+        match self.overrides.timeout {
+            Some(timeout) => Some(timeout).filter(|timeout| !timeout.is_zero()),
+            None => self.conn.timeout,
+        }
     }
 
     /// Does what an administrator asks. Whoever does not wait for the answer any more gets none.
@@ -177,7 +180,7 @@ impl Port {
                 let _ = answer.send(self.snapshot());
             }
             Ask::Timeout(timeout, answer) => {
-                self.overrides.timeout = Some(timeout);
+                self.overrides.timeout = Some(timeout.unwrap_or_default());
                 let now = self.now;
                 self.sessions.iter_mut().for_each(|session| session.active = now);
                 let _ = answer.send(());
@@ -243,9 +246,8 @@ impl Port {
 
     fn snapshot(&mut self) -> Snapshot {
         let staying = self.sessions.iter().filter(|session| session.ending.is_none());
-        let clients: Vec<_> = staying
-            .map(|s| ClientSnapshot { peer: template::peer_text(s.peer), bytes: s.payload })
-            .collect();
+        let clients: Vec<_> =
+            staying.map(|s| ClientSnapshot { peer: template::peer_text(s.peer), bytes: s.payload }).collect();
         let (read, written) = device_bytes(self.report.metrics());
         let base = self.overrides.base;
         let device_bytes = match self.dev {

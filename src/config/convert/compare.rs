@@ -57,7 +57,9 @@ pub(super) fn compare(before: &Config, after: &Config) -> Differences {
     }
     let expected = admin.as_deref().map(|admin| {
         let mut expected = admin.clone();
-        if let Some(now) = after.admin.as_ref().filter(|now| *now.accepter.text == *typed(&admin.accepter.text)) {
+        if let Some(now) =
+            after.admin.as_ref().filter(|now| *now.accepter.text == *typed(&admin.accepter.text))
+        {
             expected.accepter.text = now.accepter.text.clone();
         }
         expected

@@ -4,8 +4,8 @@ use super::layers::Default;
 use super::report::{Finished, Report};
 use super::{Common, accepter, scalar};
 use crate::config::Admin;
-use crate::config::error::{Diagnostic, Severity};
-use crate::config::options::{self, Place};
+use crate::config::error::{Diagnostic, Severity, Span};
+use crate::config::options::{self, Place, Row};
 use crate::config::raw::RawAdmin;
 
 /// What the mistakes of the admin port are told under.
@@ -20,6 +20,9 @@ pub(super) fn resolve(raw: &[RawAdmin], common: &Common) -> (Option<Admin>, Vec<
         let written = option.name.value.as_str();
         let (class, name) = written.split_once(':').unwrap_or(("", written));
         let Some(row) = options::find_default(Some(class).filter(|c| !c.is_empty()), name) else { continue };
+        if row.place == Place::Admin {
+            refuse(row, option.name.span.clone(), &mut report);
+        }
         if let (Place::Layer(_), Ok(text)) = (row.place, scalar(option.value.as_ref())) {
             let (text, span) = (text.unwrap_or("").to_owned(), option.name.span.clone());
             defaults.push(Default { row, classed: !class.is_empty(), text, span });
@@ -31,13 +34,7 @@ pub(super) fn resolve(raw: &[RawAdmin], common: &Common) -> (Option<Admin>, Vec<
         let name = option.name.value.as_str();
         let span = option.name.span.clone();
         if let Some(row) = options::find(Place::Admin, name) {
-            let message = format!(
-                "{} cannot be kept: there is no login on the admin port, and without it everybody would be let in",
-                row.name
-            );
-            let help = "remove the option, and let the accepter check who comes: \
-                        ssl(clientauth,CA=/path/ca.pem),tcp,3000, or tcp,localhost,3000";
-            report.error(span, message, Some(help.into()));
+            refuse(row, span, &mut report);
         } else {
             let near = options::suggest(name, options::rows(Place::Admin).map(|row| row.name));
             let message = format!("unknown option '{name}' of the admin port");
@@ -63,4 +60,15 @@ pub(super) fn resolve(raw: &[RawAdmin], common: &Common) -> (Option<Admin>, Vec<
     }
     let admin = accepter.filter(|_| !failed).map(|accepter| Admin { accepter, allow: common.allow.clone() });
     (admin, diagnostics)
+}
+
+/// An option that asks for a login.
+fn refuse(row: &Row, span: Span, report: &mut Report) {
+    let message = format!(
+        "{} cannot be kept: there is no login on the admin port, and without it everybody would be let in",
+        row.name
+    );
+    let help = "remove the option, and let the accepter check who comes: \
+                ssl(clientauth,CA=/path/ca.pem),tcp,3000, or tcp,localhost,3000";
+    report.error(span, message, Some(help.into()));
 }
