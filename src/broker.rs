@@ -9,20 +9,29 @@ use crate::config::render::headline;
 use crate::config::{self, Admin, Config, Connection};
 use crate::descriptors;
 use crate::http::{self, HttpState};
+use crate::mdns::{self, Responder, Services};
 use crate::metrics::{Metrics, ReloadOutcome};
 use crate::port::{Claims, Environment};
 use crate::process::{Signal, Signals, notify};
 use crate::reconcile::{Step, Told, reconcile};
 use crate::status::StatusTable;
 use crate::supervisor::Supervisor;
+use std::io::{Write, stdout};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::{Interval, interval};
 use tracing::{error, info, warn};
 
+/// How often it is looked whether all ports listen, after a configuration was applied.
+const READY_LOOK: Duration = Duration::from_millis(5);
+/// After this time the program counts as ready although some do not: their addresses may come much
+/// later. The service manager is told how many.
+const READY_LIMIT: Duration = Duration::from_millis(1500);
 /// Signature of ports that say nothing about it: what ser2net answers.
 const DEFAULT_SIGNATURE: &str = "ser2net";
 
@@ -64,6 +73,7 @@ struct Plan {
     connections: Vec<Arc<Connection>>,
     admin: Option<Arc<Admin>>,
     metrics: Option<SocketAddr>,
+    services: Services,
     errors: usize,
     warnings: usize,
     /// What is wrong, one line each.
@@ -79,8 +89,9 @@ impl Plan {
         let steps = (!reading.is_fatal()).then(|| reconcile(told, &reading.config.connections));
         let serious = |d: &&Diagnostic| d.severity > Severity::Warning;
         let mistakes = reading.diagnostics.iter().filter(serious).map(headline).collect();
+        let services = mdns::services(&reading.config.connections);
         let Config { connections, admin, metrics } = reading.config.clone();
-        Self { steps, connections, admin, metrics, errors, warnings, mistakes }
+        Self { steps, connections, admin, metrics, services, errors, warnings, mistakes }
     }
 }
 
@@ -112,8 +123,8 @@ impl Sources {
             Inline::Yaml(texts) => (texts.clone(), Vec::new()),
             Inline::Lines(lines) => (Vec::new(), lines.clone()),
         };
-        let admin = options.admin.clone();
-        Ok(Self { inputs: Inputs { file, yaml, legacy, admin }, uucp_locks: options.uucp_locks })
+        let (keys, admin) = (options.config_dir.clone(), options.admin.clone());
+        Ok(Self { inputs: Inputs { file, yaml, legacy, admin, keys }, uucp_locks: options.uucp_locks })
     }
 
     /// One file.
@@ -149,6 +160,8 @@ pub struct Broker {
     admin: admin::Server,
     requests: mpsc::Receiver<Request>,
     http: Option<(SocketAddr, JoinHandle<()>)>,
+    say_ready: bool,
+    responder: Responder,
 }
 
 impl Broker {
@@ -168,7 +181,24 @@ impl Broker {
         };
         let (asking, requests) = Requests::channel();
         let admin = admin::Server::new(asking, Arc::clone(&env.events), Arc::clone(&env.names));
-        Ok(Self { supervisor: Supervisor::new(env.clone()), sources, env, admin, requests, http: None })
+        Ok(Self {
+            supervisor: Supervisor::new(env.clone()),
+            sources,
+            env,
+            admin,
+            requests,
+            http: None,
+            say_ready: false,
+            responder: Responder::default(),
+        })
+    }
+
+    /// Has `Ready` printed on standard output when all ports listen, or after [`READY_LIMIT`]
+    /// although some do not.
+    #[must_use]
+    pub fn saying_ready(mut self, on: bool) -> Self {
+        self.say_ready = on;
+        self
     }
 
     /// Runs with a first reading of the configuration until a signal ends it.
@@ -181,17 +211,26 @@ impl Broker {
         drop(first);
         self.apply(plan).await;
         self.env.status.set_started();
-        notify::ready(&self.summary());
-        let mut alive = notify::watchdog_interval().map(tokio::time::interval);
+        let mut alive = notify::watchdog_interval().map(interval);
+        let mut settling = Settling::begin();
         loop {
             let signal = tokio::select! {
                 signal = signals.recv() => signal,
                 Some(request) = self.requests.recv() => {
-                    self.answer(request).await;
+                    if self.answer(request).await {
+                        settling = Settling::begin();
+                    }
                     continue;
                 }
                 () = tick(&mut alive) => {
                     notify::alive();
+                    notify::status(&self.summary());
+                    continue;
+                }
+                () = tick(&mut settling.look) => {
+                    if settling.is_over(self.supervisor.counts()) {
+                        self.settled();
+                    }
                     continue;
                 }
             };
@@ -199,6 +238,7 @@ impl Broker {
                 Signal::Reload => {
                     info!("{signal}: reading the configuration again");
                     self.reload().await;
+                    settling = Settling::begin();
                 }
                 Signal::User => info!("{signal}: nothing to do"),
                 Signal::Terminate | Signal::Interrupt => {
@@ -213,12 +253,13 @@ impl Broker {
         }
         // nobody is answered any more
         drop(self.requests);
-        tokio::join!(self.admin.shutdown(), self.supervisor.shutdown());
+        tokio::join!(self.admin.shutdown(), self.supervisor.shutdown(), self.responder.shutdown());
         Ok(())
     }
 
-    /// Does what an administrator asks. One that does not wait any more gets no answer.
-    async fn answer(&mut self, request: Request) {
+    /// Does what an administrator asks; true when that was a reload. One that does not wait any more
+    /// gets no answer.
+    async fn answer(&mut self, request: Request) -> bool {
         match request {
             Request::Ports(answer) => {
                 let _ = answer.send(self.supervisor.known());
@@ -233,15 +274,17 @@ impl Broker {
                 info!("admin port: reading the configuration again");
                 let reloaded = self.reload().await;
                 let _ = answer.send(reloaded);
+                return true;
             }
         }
+        false
     }
 
     async fn reload(&mut self) -> Reloaded {
         notify::reloading();
         let (sources, told) = (self.sources.clone(), self.supervisor.told());
         // files may be on a slow disk: the ports go on meanwhile
-        let reloaded = match tokio::task::spawn_blocking(move || Plan::new(&sources.read(), &told)).await {
+        match tokio::task::spawn_blocking(move || Plan::new(&sources.read(), &told)).await {
             Ok(mut plan) => {
                 let errors = std::mem::take(&mut plan.mistakes);
                 let applied = plan.steps.is_some();
@@ -253,9 +296,18 @@ impl Broker {
                 error!("{text}");
                 Reloaded { applied: false, errors: vec![text] }
             }
-        };
-        notify::ready(&self.summary());
-        reloaded
+        }
+    }
+
+    /// All ports listen that can: at the start, and after a reload.
+    fn settled(&mut self) {
+        let summary = self.summary();
+        info!("{summary}");
+        notify::ready(&summary);
+        if std::mem::take(&mut self.say_ready) {
+            // whoever waits for it may be gone
+            let _ = stdout().write_all(b"Ready\n").and_then(|()| stdout().flush());
+        }
     }
 
     async fn apply(&mut self, plan: Plan) {
@@ -264,7 +316,7 @@ impl Broker {
             self.supervisor.configured(plan.connections).await;
             self.admin.apply(plan.admin).await;
             self.serve_health(plan.metrics).await;
-            info!("{}", self.summary());
+            self.responder.apply(plan.services).await;
             ReloadOutcome::Applied
         } else {
             error!("the configuration cannot be used: the old one stays in force");
@@ -301,7 +353,30 @@ impl Broker {
     }
 }
 
-async fn tick(interval: &mut Option<tokio::time::Interval>) {
+/// The time from a configuration that was applied until its ports listen.
+#[derive(Debug)]
+struct Settling {
+    /// When to look; `None`: it is over.
+    look: Option<Interval>,
+    begun: Instant,
+}
+
+impl Settling {
+    fn begin() -> Self {
+        Self { look: Some(interval(READY_LOOK)), begun: Instant::now() }
+    }
+
+    /// Whether it ends now, with so many ports `running` and `listening`.
+    fn is_over(&mut self, (running, listening): (usize, usize)) -> bool {
+        let over = listening >= running || self.begun.elapsed() >= READY_LIMIT;
+        if over {
+            self.look = None;
+        }
+        over
+    }
+}
+
+async fn tick(interval: &mut Option<Interval>) {
     match interval {
         Some(interval) => {
             interval.tick().await;

@@ -2,7 +2,7 @@
 
 use super::error::{Diagnostic, Severity, Source, Span};
 use super::files::{self, MAX_FILE};
-use super::raw::{Origin, RawAdmin, RawFile, Spanned};
+use super::raw::{Origin, RawAdmin, RawFile, RawOption, RawValue, Spanned};
 use super::{legacy, yaml};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -19,6 +19,8 @@ pub struct Inputs {
     pub legacy: Vec<String>,
     /// `-p`: the accepter of the admin port, before any other.
     pub admin: Option<String>,
+    /// `-C`: the directory with the key and the certificate of accepters that name none.
+    pub keys: Option<PathBuf>,
 }
 
 /// Most diagnostics that are kept.
@@ -81,6 +83,9 @@ pub fn load(inputs: &Inputs) -> (RawFile, Vec<Diagnostic>) {
         file.later.extend(part.later);
         diagnostics.extend(found);
     }
+    if let Some(dir) = &inputs.keys {
+        default_keys(&mut file, dir);
+    }
     drop_duplicates(&mut file, &mut diagnostics);
     limit(&mut diagnostics);
     let silent = diagnostics.iter().all(|d| d.severity == Severity::Warning);
@@ -108,6 +113,25 @@ fn flag_admin(accepter: &str) -> RawAdmin {
         place,
         defaults: Vec::new(),
         options: Vec::new(),
+    }
+}
+
+/// Gives every connection and the admin port the key and the certificate of `dir` as defaults, which weigh less than
+/// defaults of the file.
+fn default_keys(file: &mut RawFile, dir: &Path) {
+    let source = Arc::new(Source::new("-C", dir.display().to_string()));
+    let span = Span { start: 0, end: source.text.len(), source };
+    let default = |(option, name): (&str, &str)| RawOption {
+        name: Spanned { value: format!("ssl:{option}"), span: span.clone() },
+        value: Some(Spanned {
+            value: RawValue::Scalar(dir.join(name).display().to_string()),
+            span: span.clone(),
+        }),
+    };
+    let connections = file.connections.iter_mut().map(|connection| &mut connection.defaults);
+    for defaults in connections.chain(file.admins.iter_mut().map(|admin| &mut admin.defaults)) {
+        let keys = [("key", "ser2net.key"), ("cert", "ser2net.crt")].map(default);
+        defaults.splice(0..0, keys);
     }
 }
 

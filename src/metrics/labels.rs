@@ -122,6 +122,8 @@ labels! {
         OpenFailed = "open_failed",
         /// The device went away.
         DeviceLost = "device_lost",
+        /// The connection was switched off in the configuration.
+        Disabled = "disabled",
         /// The broker stops.
         Shutdown = "shutdown",
         /// The client read so slowly that it stood in the way of others.
@@ -144,6 +146,7 @@ impl CloseReason {
             Self::CloseOn => "the device sent the closeon string",
             Self::OpenFailed => "the device could not be opened",
             Self::DeviceLost => "the device is gone",
+            Self::Disabled => "switched off in the configuration",
             Self::Shutdown => "the program ends",
             Self::Admin => "closed from the admin port",
             Self::SlowReader => "read too slowly while other clients kept up",

@@ -24,6 +24,7 @@ use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, unconstrained};
 use tokio::time::Sleep;
 use tracing::{error, info};
@@ -111,8 +112,11 @@ pub(super) struct Port {
     pub(super) overrides: Overrides,
     /// Who watches the bytes.
     pub(super) tap: Option<Tap>,
-    /// Set by whatever moved on; a poll ends when a round sets nothing.
+    /// Set by whatever changed the state of the port, clients or device. A poll ends when a round
+    /// sets neither this nor `carried`.
     pub(super) moved: bool,
+    /// Set when bytes went somewhere, and nothing else changed by it.
+    pub(super) carried: bool,
     /// Time of this poll.
     pub(super) now: Instant,
     sleep: Option<Pin<Box<Sleep>>>,
@@ -153,6 +157,7 @@ impl Port {
             overrides: Overrides::default(),
             tap: None,
             moved: false,
+            carried: false,
             now: Instant::now(),
             sleep: None,
             next: None,
@@ -205,22 +210,30 @@ impl Port {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.now = Instant::now();
+        // what only bytes moved past has nothing new to tell in the next round
+        let mut everything = true;
         for _ in 0..ROUNDS {
-            self.moved = false;
-            self.poll_commands(cx);
-            self.poll_listener(cx);
-            self.poll_device_state(cx);
+            (self.moved, self.carried) = (false, false);
+            if everything {
+                self.poll_commands(cx);
+                self.poll_listener(cx);
+                self.poll_device_state(cx);
+            }
             self.poll_up(cx);
             self.poll_down(cx);
-            self.poll_timers(cx);
-            self.reap(cx);
-            if self.over() {
-                return Poll::Ready(());
+            everything |= self.moved;
+            if everything {
+                self.poll_timers(cx);
+                self.reap(cx);
+                if self.over() {
+                    return Poll::Ready(());
+                }
             }
-            if !self.moved {
+            if !self.moved && !self.carried {
                 self.arm_sleep(cx);
                 return Poll::Pending;
             }
+            everything = self.moved || self.dev.open().is_none();
         }
         // A task that wakes itself is polled again at once, dozens of times before the reactor is
         // looked at. One that yields comes after the reactor; the yield is pending, and wakes `cx`.
@@ -242,13 +255,10 @@ impl Port {
                         info!(port = %self.name, "configuration changed: takes effect when the last client leaves");
                     }
                 }
-                Some(Command::Retire(done)) => {
-                    if matches!(self.phase, Phase::Running) {
-                        self.phase = Phase::Retiring;
-                    }
-                    self.stop_listening();
-                    // nobody listening any more is nobody's loss
-                    let _ = done.send(());
+                Some(Command::Retire(done)) => self.retire(done),
+                Some(Command::Disable(done)) => {
+                    self.retire(done);
+                    self.end_all(CloseReason::Disabled);
                 }
                 Some(Command::Refresh) => self.refresh_tls(),
                 Some(Command::Ask(ask)) => self.answer(ask),
@@ -260,6 +270,15 @@ impl Port {
                 }
             }
         }
+    }
+
+    fn retire(&mut self, done: oneshot::Sender<()>) {
+        if matches!(self.phase, Phase::Running) {
+            self.phase = Phase::Retiring;
+        }
+        self.stop_listening();
+        // nobody waiting for it is nobody's loss
+        let _ = done.send(());
     }
 
     pub(super) fn stop_listening(&mut self) {
@@ -391,9 +410,7 @@ impl Port {
         }
         self.moved = true;
     }
-}
 
-impl Port {
     /// Tells the table of all ports what this one is.
     pub(super) fn describe(&self) {
         let info = info(&self.conn);

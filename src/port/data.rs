@@ -49,18 +49,22 @@ impl Port {
         scratch::with_read(|buf| {
             let session = &mut self.sessions[index];
             let Poll::Ready(result) = session.stream.poll_read(cx, &mut buf[..chunk]) else { return };
-            self.moved = true;
             match result {
                 Ok(0) => {
+                    self.moved = true;
                     session.ending.get_or_insert(CloseReason::Peer);
                 }
                 Ok(n) => {
+                    self.carried = true;
                     if let Some(report) = &session.report {
                         report.received(n);
                     }
                     self.take_apart(cx, index, &buf[..n]);
                 }
-                Err(e) => session.failed(&e),
+                Err(e) => {
+                    self.moved = true;
+                    session.failed(&e);
+                }
             }
         });
     }
@@ -171,7 +175,7 @@ impl Port {
                 Poll::Ready(Ok(n)) => {
                     self.report.metrics().bytes(Direction::ToDevice, n);
                     self.to_dev.consume(n);
-                    self.moved = true;
+                    self.carried = true;
                 }
                 Poll::Ready(Err(e)) => return self.write_failed(cx, &e, 0),
                 Poll::Pending => return,
@@ -194,7 +198,7 @@ impl Port {
                 let written = before.saturating_sub(session.backlog());
                 if written > 0 {
                     session.wrote(written, self.now);
-                    self.moved = true;
+                    self.carried = true;
                 }
                 self.moved |= session.ending.is_some();
             }
@@ -215,7 +219,7 @@ impl Port {
             match open.device.poll_read(cx, buf) {
                 Poll::Pending => {}
                 Poll::Ready(Ok(n)) => {
-                    self.moved = true;
+                    self.carried = true;
                     self.report.metrics().bytes(Direction::FromDevice, n);
                     self.device_sent(cx, &buf[..n]);
                 }
@@ -269,7 +273,7 @@ impl Port {
         let held = self.batch.take();
         if !held.is_empty() {
             self.publish(cx, &held);
-            self.moved = true;
+            self.carried = true;
         }
         self.batch.reuse(held);
     }

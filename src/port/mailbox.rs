@@ -16,8 +16,9 @@ use tokio::sync::oneshot;
 #[derive(Debug, Default)]
 struct Inner {
     /// An `Ask` for each admin session that waits for its answer (those that nobody waits for any
-    /// more are thrown away), and at most one of each of `Replace`, `Refresh` and `Shutdown` ([`Inner::add`]), one `Retire`
-    /// (whoever sends it waits for the answer) and an `Attach` for
+    /// more are thrown away), at most one of each of `Replace`, `Refresh` and `Shutdown`
+    /// ([`Inner::add`]), one `Retire` or `Disable` (whoever sends it waits for the answer) and an
+    /// `Attach` for
     /// each handshake, which has a descriptor.
     queue: VecDeque<Command>,
     /// Wakes the port's task.
@@ -92,6 +93,14 @@ impl Handle {
         let (done, told) = oneshot::channel();
         self.0.send(Command::Retire(done));
         // an error means that the port has ended, and its sockets with it
+        let _ = told.await;
+    }
+
+    /// Listens no more, closes all clients, and ends. Its addresses are free when this returns.
+    pub async fn disable(&self) {
+        let (done, told) = oneshot::channel();
+        self.0.send(Command::Disable(done));
+        // as in `retire`
         let _ = told.await;
     }
 

@@ -40,6 +40,8 @@ pub(crate) enum Command {
     Replace(Arc<Connection>),
     /// Listen no more (told when that is so); end when the last client has left.
     Retire(oneshot::Sender<()>),
+    /// The same, and close all clients.
+    Disable(oneshot::Sender<()>),
     /// Read certificate and key again.
     Refresh,
     /// A question or an order of an administrator.

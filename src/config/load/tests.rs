@@ -85,6 +85,7 @@ fn snippets_follow_the_file_and_are_one_text() {
         ],
         legacy: vec!["2000:raw:0:/dev/b:9600".to_owned()],
         admin: None,
+        keys: None,
     };
     let (file, found) = load(&inputs);
     // the '#' behind the banner ends its line, and what follows it is no key
@@ -251,4 +252,22 @@ proptest! {
         let (file, found) = load(&inputs);
         spans_are_sound(&file, &found);
     }
+}
+
+#[test]
+fn keys_of_a_directory_are_defaults_that_those_of_the_file_outweigh() {
+    let yaml =
+        |extra: &str| format!("{extra}connection: &a#  accepter: ssl,tcp,1#  connector: serialdev,/dev/x#");
+    let tls = |yaml: String| {
+        let inputs = Inputs { yaml: vec![yaml], keys: Some(PathBuf::from("/srv/s")), ..Inputs::default() };
+        let (file, found) = load(&inputs);
+        assert!(found.is_empty(), "{found:?}");
+        let (config, found) = crate::config::resolve::resolve(&file);
+        assert!(found.is_empty(), "{found:?}");
+        let tls = config.connections[0].accepter.tls.clone().unwrap();
+        [tls.key.display().to_string(), tls.cert.display().to_string()]
+    };
+    assert_eq!(tls(yaml("")), ["/srv/s/ser2net.key", "/srv/s/ser2net.crt"]);
+    let own = "default:#  name: key#  class: ssl#  value: /k#default:#  name: cert#  class: ssl#  value: /c#";
+    assert_eq!(tls(yaml(own)), ["/k", "/c"]);
 }

@@ -39,11 +39,17 @@ pub(super) fn resolve(raw: &[RawAdmin], common: &Common) -> (Option<Admin>, Vec<
             let near = options::suggest(name, options::rows(Place::Admin).map(|row| row.name));
             let message = format!("unknown option '{name}' of the admin port");
             let help = near.map(|near| format!("did you mean {near}?"));
-            unknown.push(Diagnostic { help, ..Diagnostic::new(Severity::Error, span, message) });
+            // the admin port runs without it
+            let connection = Some(NAME.to_owned());
+            unknown.push(Diagnostic { help, connection, ..Diagnostic::new(Severity::Error, span, message) });
         }
     }
     let accepter = accepter::resolve(&first.accepter, &defaults, &common.services, &mut report);
     let Finished { failed, mut diagnostics, origins: _ } = report.finish();
+    // it is no connection; with this the converter leaves the whole of it out
+    for diagnostic in &mut diagnostics {
+        diagnostic.connection = None;
+    }
     diagnostics.append(&mut unknown);
     for other in others {
         let at = &first.place;

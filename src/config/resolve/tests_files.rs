@@ -78,7 +78,7 @@ fn options_that_are_refused_or_remarked_on() {
         ("timeout", "10s", "timeout must be a number"),
         ("timeout", "1.5", "timeout must be a number"),
         ("timeout", "", "timeout must be a number"),
-        ("rs485", "conf1", "not yet active in this version"),
+        ("rs485", "conf1", "write rs485 in the connector, behind the device"),
     ] {
         let (connection, diagnostics) = with("tcp,2000", DEVICE, &[(name, value)]);
         assert!(connection.is_none(), "{name}: {value}");
@@ -89,7 +89,6 @@ fn options_that_are_refused_or_remarked_on() {
         ("trace-both", "/tmp/x", true),
         ("tr", "/tmp/x", true),
         ("led-tx", "x", true),
-        ("mdns", "true", true),
         ("connback", "tcp,h,1", true),
         ("authdir", "/x", true),
         ("timeout-on-os-queue", "true", true),
