@@ -1,10 +1,12 @@
 //! The running program: configuration in, ports and health endpoints out, signals obeyed.
 
+use crate::admin;
+use crate::admin::request::{Reloaded, Request, Requests};
 use crate::cli::{ConfigChoice, Inline, RunOptions};
 use crate::config::error::{Diagnostic, Severity};
 use crate::config::load::{self, Inputs};
 use crate::config::render::headline;
-use crate::config::{self, Config};
+use crate::config::{self, Admin, Config, Connection};
 use crate::descriptors;
 use crate::http::{self, HttpState};
 use crate::mdns::{self, Responder, Services};
@@ -20,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Interval, interval};
 use tracing::{error, info, warn};
@@ -69,10 +72,14 @@ impl Reading {
 struct Plan {
     /// `None`: the text cannot be used at all.
     steps: Option<Vec<Step>>,
+    connections: Vec<Arc<Connection>>,
+    admin: Option<Arc<Admin>>,
     metrics: Option<SocketAddr>,
     services: Services,
     errors: usize,
     warnings: usize,
+    /// What is wrong, one line each.
+    mistakes: Vec<String>,
 }
 
 impl Plan {
@@ -82,8 +89,12 @@ impl Plan {
         let (errors, warnings) = reading.counts();
         descriptors::check(&reading.config.connections);
         let steps = (!reading.is_fatal()).then(|| reconcile(told, &reading.config.connections));
+        let serious = |d: &&Diagnostic| d.severity > Severity::Warning;
+        let mistakes = reading.diagnostics.iter().filter(serious).map(headline).collect();
         let services = mdns::services(&reading.config.connections);
-        Self { steps, metrics: reading.config.metrics, services, errors, warnings }
+        // LEDs come with the connections that flash them
+        let Config { connections, admin, metrics, leds: _ } = reading.config.clone();
+        Self { steps, connections, admin, metrics, services, errors, warnings, mistakes }
     }
 }
 
@@ -115,8 +126,8 @@ impl Sources {
             Inline::Yaml(texts) => (texts.clone(), Vec::new()),
             Inline::Lines(lines) => (Vec::new(), lines.clone()),
         };
-        let keys = options.config_dir.clone();
-        Ok(Self { inputs: Inputs { file, yaml, legacy, keys }, uucp_locks: options.uucp_locks })
+        let (keys, admin) = (options.config_dir.clone(), options.admin.clone());
+        Ok(Self { inputs: Inputs { file, yaml, legacy, admin, keys }, uucp_locks: options.uucp_locks })
     }
 
     /// One file.
@@ -149,6 +160,8 @@ pub struct Broker {
     sources: Sources,
     env: Environment,
     supervisor: Supervisor,
+    admin: admin::Server,
+    requests: mpsc::Receiver<Request>,
     http: Option<(SocketAddr, JoinHandle<()>)>,
     say_ready: bool,
     responder: Responder,
@@ -166,14 +179,19 @@ impl Broker {
             metrics: Arc::new(metrics),
             status: StatusTable::new(),
             names: Arc::default(),
+            events: Arc::default(),
             signature: signature.unwrap_or(DEFAULT_SIGNATURE).into(),
             traces: Arc::default(),
             leds: Arc::default(),
         };
+        let (asking, requests) = Requests::channel();
+        let admin = admin::Server::new(asking, Arc::clone(&env.events), Arc::clone(&env.names));
         Ok(Self {
             supervisor: Supervisor::new(env.clone()),
             sources,
             env,
+            admin,
+            requests,
             http: None,
             say_ready: false,
             responder: Responder::default(),
@@ -203,6 +221,12 @@ impl Broker {
         loop {
             let signal = tokio::select! {
                 signal = signals.recv() => signal,
+                Some(request) = self.requests.recv() => {
+                    if self.answer(request).await {
+                        settling = Settling::begin();
+                    }
+                    continue;
+                }
                 () = tick(&mut alive) => {
                     notify::alive();
                     notify::status(&self.summary());
@@ -217,7 +241,8 @@ impl Broker {
             };
             match signal {
                 Signal::Reload => {
-                    self.reload(signal).await;
+                    info!("{signal}: reading the configuration again");
+                    self.reload().await;
                     settling = Settling::begin();
                 }
                 Signal::User => info!("{signal}: nothing to do"),
@@ -231,7 +256,9 @@ impl Broker {
         if let Some((_, task)) = self.http.take() {
             task.abort();
         }
-        tokio::join!(self.supervisor.shutdown(), self.responder.shutdown());
+        // nobody is answered any more
+        drop(self.requests);
+        tokio::join!(self.admin.shutdown(), self.supervisor.shutdown(), self.responder.shutdown());
         // nothing moves any more that could be held up
         if !self.env.traces.finish(LAST_WRITES) {
             warn!("trace files are not written to their end");
@@ -242,16 +269,47 @@ impl Broker {
         Ok(())
     }
 
-    async fn reload(&mut self, signal: Signal) {
-        info!("{signal}: reading the configuration again");
+    /// Does what an administrator asks; true when that was a reload. One that does not wait any more
+    /// gets no answer.
+    async fn answer(&mut self, request: Request) -> bool {
+        match request {
+            Request::Ports(answer) => {
+                let _ = answer.send(self.supervisor.known());
+            }
+            Request::Enable(name, on, answer) => {
+                let _ = answer.send(self.supervisor.enable(&name, on).await);
+            }
+            Request::Timeout(name, timeout, answer) => {
+                let _ = answer.send(self.supervisor.set_timeout(&name, timeout).await);
+            }
+            Request::Reload(answer) => {
+                info!("admin port: reading the configuration again");
+                let reloaded = self.reload().await;
+                let _ = answer.send(reloaded);
+                return true;
+            }
+        }
+        false
+    }
+
+    async fn reload(&mut self) -> Reloaded {
         // logrotate moves files away and says so like this
         self.env.traces.reopen();
         notify::reloading();
         let (sources, told) = (self.sources.clone(), self.supervisor.told());
         // files may be on a slow disk: the ports go on meanwhile
         match tokio::task::spawn_blocking(move || Plan::new(&sources.read(), &told)).await {
-            Ok(plan) => self.apply(plan).await,
-            Err(e) => error!("reading the configuration failed, the old one stays in force: {e}"),
+            Ok(mut plan) => {
+                let errors = std::mem::take(&mut plan.mistakes);
+                let applied = plan.steps.is_some();
+                self.apply(plan).await;
+                Reloaded { applied, errors }
+            }
+            Err(e) => {
+                let text = format!("reading the configuration failed, the old one stays in force: {e}");
+                error!("{text}");
+                Reloaded { applied: false, errors: vec![text] }
+            }
         }
     }
 
@@ -269,6 +327,8 @@ impl Broker {
     async fn apply(&mut self, plan: Plan) {
         let outcome = if let Some(steps) = plan.steps {
             self.supervisor.apply(steps).await;
+            self.supervisor.configured(plan.connections).await;
+            self.admin.apply(plan.admin).await;
             self.serve_health(plan.metrics).await;
             self.responder.apply(plan.services).await;
             ReloadOutcome::Applied

@@ -11,6 +11,7 @@
 //! [`config`] turns files into a validated [`config::Config`]; the supervisor keeps the running
 //! ports equal to it; [`port`] holds the task that owns one serial device and its sessions.
 
+pub mod admin;
 pub mod broker;
 pub mod cli;
 pub mod clock;

@@ -60,6 +60,7 @@ fn each_direction_lights_its_own_led() {
         signature: "test".into(),
         traces: Arc::default(),
         leds: Arc::clone(&leds),
+        events: Arc::default(),
     };
     let inside = runtime.enter();
     let (handle, task) = port::start(reading.config.connections[0].clone(), env);

@@ -35,6 +35,8 @@ pub use tap::{LED_CLASS, LED_DURATION_MS, Led, TraceFile, Traces};
 pub struct Config {
     /// The connections, in the order of the file; names are unique.
     pub connections: Vec<Arc<Connection>>,
+    /// The admin port; `None`: there is none.
+    pub admin: Option<Arc<Admin>>,
     /// Where health is served; `None`: nowhere.
     pub metrics: Option<SocketAddr>,
     /// The LEDs that connections can use; names are unique.
@@ -56,6 +58,15 @@ pub struct Connection {
     pub timeout: Option<Duration>,
     /// Everything else.
     pub options: Options,
+}
+
+/// Where administrators come in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// What listens.
+    pub accepter: Accepter,
+    /// Who may connect, as networks; `None`: everybody.
+    pub allow: Option<Vec<IpNet>>,
 }
 
 /// What listens: filters on top of a transport.

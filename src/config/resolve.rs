@@ -6,6 +6,7 @@
 
 mod accepter;
 mod access;
+mod admin;
 mod connection;
 mod connector;
 mod layers;
@@ -73,7 +74,7 @@ fn resolve_with(raw: &RawFile, services: String, trace: bool) -> (Config, Vec<Di
         raw.settings.iter().rfind(|(path, _)| path.value == "allow").map(|(path, _)| path.span.clone());
     let (leds, named) = leds::resolve(&raw.leds, &mut diagnostics);
     let common = Common { allow, allow_span, trace, services, leds: named, options: Options::default() };
-    let mut config = Config { connections: Vec::new(), metrics, leds };
+    let mut config = Config { connections: Vec::new(), admin: None, metrics, leds };
     let mut names: HashMap<&str, &Span> = HashMap::new();
     for connection in &raw.connections {
         let name = &connection.name;
@@ -98,6 +99,9 @@ fn resolve_with(raw: &RawFile, services: String, trace: bool) -> (Config, Vec<Di
         config.connections.extend(resolved.connection.map(Arc::new));
         diagnostics.extend(resolved.diagnostics);
     }
+    let (admin, found) = admin::resolve(&raw.admins, &common);
+    config.admin = admin.map(Arc::new);
+    diagnostics.extend(found);
     for later in &raw.later {
         let message = format!("{} is not yet active", later.value);
         diagnostics.push(Diagnostic::new(Severity::Warning, later.span.clone(), message).later());

@@ -128,6 +128,8 @@ labels! {
         Shutdown = "shutdown",
         /// The client read so slowly that it stood in the way of others.
         SlowReader = "slow_reader",
+        /// The admin port asked for it.
+        Admin = "admin",
     }
 }
 
@@ -146,6 +148,7 @@ impl CloseReason {
             Self::DeviceLost => "the device is gone",
             Self::Disabled => "switched off in the configuration",
             Self::Shutdown => "the program ends",
+            Self::Admin => "closed from the admin port",
             Self::SlowReader => "read too slowly while other clients kept up",
         }
     }
@@ -217,6 +220,8 @@ labels! {
         OneWay = "one_way",
         /// A client was closed before it got them.
         ClientClosed = "client_closed",
+        /// The admin port's monitor did not keep up; clients and device got them.
+        Monitor = "monitor",
     }
 }
 

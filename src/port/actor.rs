@@ -1,6 +1,7 @@
 //! The task of a port: its state, and the one poll function that moves everything on.
 
 use super::Command;
+use super::ask::{Events, Overrides};
 use super::batch::Batch;
 use super::device::DeviceState;
 use super::mailbox::{Handle, Inbox, mailbox};
@@ -8,6 +9,7 @@ use super::matcher::Matcher;
 use super::outbuf::OutBuf;
 use super::session::Session;
 use super::taps::Taps;
+use super::tap::Tap;
 use super::visitors::Leaving;
 use crate::config::Connection;
 use crate::led::Leds;
@@ -50,6 +52,8 @@ pub struct Environment {
     pub status: Arc<StatusTable>,
     /// Look-ups of the names that listeners are bound to.
     pub names: Arc<Names>,
+    /// Who is told of clients that come and go.
+    pub events: Arc<Events>,
     /// RFC 2217 signature of ports without the option.
     pub signature: Arc<str>,
     /// Who writes trace files.
@@ -113,6 +117,10 @@ pub(super) struct Port {
     pub(super) phase: Phase,
     pub(super) report: PortReporter,
     pub(super) errors: RepeatLimiter<&'static str>,
+    /// What administrators changed.
+    pub(super) overrides: Overrides,
+    /// Who watches the bytes.
+    pub(super) tap: Option<Tap>,
     /// Set by whatever changed the state of the port, clients or device. A poll ends when a round
     /// sets neither this nor `carried`.
     pub(super) moved: bool,
@@ -156,6 +164,8 @@ impl Port {
             phase: Phase::Running,
             report,
             errors: RepeatLimiter::new(COMPLAINT_WINDOW, 16),
+            overrides: Overrides::default(),
+            tap: None,
             moved: false,
             carried: false,
             now: Instant::now(),
@@ -169,7 +179,10 @@ impl Port {
     }
 
     /// Listens as `conn` says.
-    fn start_listening(&mut self) {
+    pub(super) fn start_listening(&mut self) {
+        if self.overrides.off {
+            return;
+        }
         self.tls = None;
         if let Some(options) = &self.conn.accepter.tls {
             match tls::acceptor(options) {
@@ -258,6 +271,7 @@ impl Port {
                     self.end_all(CloseReason::Disabled);
                 }
                 Some(Command::Refresh) => self.refresh_tls(),
+                Some(Command::Ask(ask)) => self.answer(ask),
                 // nobody can talk to the port any more: end as if asked to
                 Some(Command::Shutdown) | None => {
                     self.phase = Phase::Ending(self.now + SHUTDOWN_LIMIT);
@@ -278,7 +292,7 @@ impl Port {
         let _ = done.send(());
     }
 
-    fn stop_listening(&mut self) {
+    pub(super) fn stop_listening(&mut self) {
         self.listener = Listener::stopped(self.conn.accepter.tcp.clone(), Arc::clone(&self.env.names));
         self.report.not_listening(None);
     }
@@ -320,7 +334,8 @@ impl Port {
             || next.accepter.tls.is_some();
         self.conn = next;
         self.taps = Taps::new(&self.conn.options, &self.env.leds);
-        self.report.describe(info(&self.conn));
+        self.overrides.timeout = None;
+        self.describe();
         self.moved = true;
         if rebind && matches!(self.phase, Phase::Running) {
             // the old sockets go first: the new ones may want the same port
@@ -395,7 +410,7 @@ impl Port {
     /// When an idle client is closed: ser2net counts whole seconds from when the device was
     /// opened, and closes at the first tick after more than `timeout` of them.
     fn idle_deadline(&self, session: &Session) -> Option<Instant> {
-        let timeout = self.conn.timeout?;
+        let timeout = self.timeout()?;
         let epoch = self.dev.opened_at()?;
         let ticks = session.active.saturating_duration_since(epoch).as_secs();
         epoch.checked_add(Duration::from_secs(ticks.checked_add(1)?)).and_then(|t| t.checked_add(timeout))
@@ -407,6 +422,12 @@ impl Port {
             session.ending.get_or_insert(reason);
         }
         self.moved = true;
+    }
+
+    /// Tells the table of all ports what this one is.
+    pub(super) fn describe(&self) {
+        let info = info(&self.conn);
+        self.report.describe(PortInfo { enabled: info.enabled && !self.overrides.off, ..info });
     }
 }
 

@@ -5,6 +5,7 @@ use super::batch::Decision;
 use super::device::DeviceState;
 use super::scratch;
 use super::session::Held;
+use super::tap::Side;
 use crate::metrics::{CloseReason, Direction, DropDirection, DropReason};
 use crate::serial::IoFailure;
 use crate::serial::request::Request;
@@ -140,6 +141,8 @@ impl Port {
     /// Payload of a client.
     fn payload(&mut self, cx: &mut Context<'_>, index: usize, data: &[u8]) {
         self.sessions[index].active = self.now;
+        self.sessions[index].payload.0 += data.len() as u64;
+        self.show(Side::Clients, data);
         self.batch.spoken_to();
         if self.conn.options.no_acc_to_con {
             self.dropped(DropDirection::ToDevice, DropReason::OneWay, data.len());
@@ -231,6 +234,7 @@ impl Port {
 
     /// Sends on what the device sent, at once or gathered.
     fn device_sent(&mut self, cx: &mut Context<'_>, data: &[u8]) {
+        self.show(Side::Device, data);
         if self.conn.options.no_con_to_acc {
             return self.dropped(DropDirection::ToClients, DropReason::OneWay, data.len());
         }

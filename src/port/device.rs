@@ -138,6 +138,7 @@ impl Port {
         let line = device.settings();
         let lines = device.modem_lines();
         let has_modem = lines.is_ok();
+        self.overrides.opened(self.report.metrics());
         self.dev = DeviceState::Open(Box::new(OpenDevice {
             counters: device.error_counters(),
             line,

@@ -5,17 +5,19 @@
 //! Others talk to the port through a [`Handle`].
 
 mod actor;
+pub mod ask;
 pub mod batch;
 mod control;
 mod data;
 mod device;
 mod mailbox;
 pub mod matcher;
-mod outbuf;
+pub(crate) mod outbuf;
 mod scratch;
 mod session;
 mod slow;
 mod taps;
+pub mod tap;
 pub mod template;
 mod visitors;
 
@@ -27,7 +29,8 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 pub use actor::{Claims, Environment, start};
-pub use mailbox::Handle;
+use ask::Ask;
+pub use mailbox::{Contact, Handle};
 
 /// What others ask of a port.
 #[derive(Debug)]
@@ -42,6 +45,8 @@ pub(crate) enum Command {
     Disable(oneshot::Sender<()>),
     /// Read certificate and key again.
     Refresh,
+    /// A question or an order of an administrator.
+    Ask(Ask),
     /// Close all clients and end.
     Shutdown,
 }

@@ -102,7 +102,7 @@ impl Port {
 
     /// A client whose handshake is done wants to use the port.
     pub(super) fn attach(&mut self, cx: &mut Context<'_>, stream: Stream, peer: SocketAddr) {
-        if !matches!(self.phase, Phase::Running) {
+        if !matches!(self.phase, Phase::Running) || self.overrides.off {
             return self.refuse(cx, stream, peer, Refusal::Closing);
         }
         if self.is_full() {
@@ -119,6 +119,7 @@ impl Port {
         let mut session = self.session(cx, stream, peer);
         session.report = Some(self.report.client_joined(peer));
         info!(port = %self.name, %peer, "client connected");
+        self.env.events.tell(true, &self.name, peer);
         self.sessions.push(session);
         self.moved = true;
         match self.dev {
@@ -196,6 +197,7 @@ impl Port {
     /// Takes a client off the port: logged, counted, and given time to take what is on its way.
     pub(super) fn leave(&mut self, cx: &mut Context<'_>, mut session: Box<Session>, reason: CloseReason) {
         if let Some(mut report) = session.report.take() {
+            self.env.events.tell(false, &self.name, session.peer);
             report.set_reason(reason);
             let (time, from_client, to_client) = report.summary();
             let seconds = time.as_secs_f64();

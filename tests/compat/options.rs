@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-/// The areas that a plain `cargo test` runs: those that serbroker claims to cover.  Left out until it
-/// exists: `g_admin` (admin port).  Left out for good: `l_legacy35`, the one-line format as version 3.5.1
+/// The areas that a plain `cargo test` runs: those that serbroker claims to cover.
+/// Left out for good: `l_legacy35`, the one-line format as version 3.5.1
 /// answered it, which contradicts `l_legacy_by_4311`.
 const COMPLETE_AREAS: &[&str] = &[
     "a_refusals",
@@ -12,6 +12,7 @@ const COMPLETE_AREAS: &[&str] = &[
     "d_rfc2217",
     "e_timeout",
     "f_trace",
+    "g_admin",
     "h_grammar",
     "i_yaml",
     "j_reload",

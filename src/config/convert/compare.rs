@@ -51,12 +51,24 @@ pub(super) struct Differences {
 /// Compares two configurations. The type that was put into accepters counts as no difference.
 pub(super) fn compare(before: &Config, after: &Config) -> Differences {
     let mut differences = Differences::default();
-    let Config { connections, metrics, leds } = before;
+    let Config { connections, admin, metrics, leds } = before;
     if *leds != after.leds {
         differences.others.push("the LEDs would not be the same".to_owned());
     }
     if *metrics != after.metrics {
         differences.others.push("metrics would be served at another place".to_owned());
+    }
+    let expected = admin.as_deref().map(|admin| {
+        let mut expected = admin.clone();
+        if let Some(now) =
+            after.admin.as_ref().filter(|now| *now.accepter.text == *typed(&admin.accepter.text))
+        {
+            expected.accepter.text = now.accepter.text.clone();
+        }
+        expected
+    });
+    if expected.as_ref() != after.admin.as_deref() {
+        differences.others.push("the admin port would not be the same".to_owned());
     }
     let named: HashMap<&str, &Connection> = after.connections.iter().map(|c| (&*c.name, &**c)).collect();
     for connection in connections {

@@ -2,7 +2,7 @@ use super::*;
 use crate::config::CharDelay;
 use crate::config::announce::{Announce, NetType};
 use crate::config::{
-    Accepter, Connection, Connector, Family, Led, Options, RemoteRule, TcpListen, TelnetOptions, Template,
+    Accepter, Admin, Connection, Connector, Family, Led, Options, RemoteRule, TcpListen, TelnetOptions, Template,
     TlsOptions, TraceFile, Traces,
 };
 use crate::serial::settings::{DeviceConfig, Flow, LineSettings, Parity, Rs485};
@@ -389,8 +389,9 @@ fn config() -> impl Strategy<Value = Config> {
         },
     );
     let names = proptest::collection::btree_set(any_text().prop_filter("empty", |t| !t.is_empty()), 0..4);
-    (vec(connection, 4), names, of(any::<std::net::SocketAddrV4>()), leds()).prop_map(
-        |(connections, names, metrics, leds)| {
+    let admin = of(accepter().prop_map(|accepter| Arc::new(Admin { accepter, allow: None })));
+    (vec(connection, 4), names, of(any::<std::net::SocketAddrV4>()), leds(), admin).prop_map(
+        |(connections, names, metrics, leds, admin)| {
             let named = connections.into_iter().zip(names).enumerate().map(|(i, (mut c, name))| {
                 c.name = name.into();
                 // some of the connections use some of the LEDs
@@ -398,7 +399,7 @@ fn config() -> impl Strategy<Value = Config> {
                 c.options.led_rx = leds.get(i / 2).cloned();
                 c
             });
-            Config { connections: named.map(Arc::new).collect(), metrics: metrics.map(Into::into), leds }
+            Config { connections: named.map(Arc::new).collect(), admin, metrics: metrics.map(Into::into), leds }
         },
     )
 }

@@ -3,7 +3,7 @@
 use super::lines::Line;
 use super::{Session, grammar};
 use crate::config::error::Severity;
-use crate::config::raw::{RawLed, RawOption, RawValue, Spanned};
+use crate::config::raw::{RawAdmin, RawLed, RawOption, RawValue, Spanned};
 use std::collections::HashMap;
 
 /// Words that begin a definition.
@@ -137,10 +137,10 @@ impl Session {
         let Some((keyword, body)) = grammar::keyword(&line.text) else { return };
         let start = line.text.len() - body.len();
         match keyword {
-            "ROTATOR" | "CONTROLPORT" => {
+            "CONTROLPORT" => return self.control_port(line, body, start),
+            "ROTATOR" => {
                 let name = body.split(':').next().unwrap_or("").trim();
-                let word = if keyword == "ROTATOR" { "rotator" } else { "admin" };
-                let value = format!("{word} {name}").trim_end().to_owned();
+                let value = format!("rotator {name}").trim_end().to_owned();
                 self.file.later.push(Spanned { value, span: line.whole() });
                 return;
             }
@@ -175,6 +175,18 @@ impl Session {
     }
 
     /// `LED:name:driver:key=value key=value`.
+    /// `CONTROLPORT:accepter`.
+    fn control_port(&mut self, line: &Line, body: &str, start: usize) {
+        let at = start + body.len() - body.trim_start().len();
+        let accepter = body.trim();
+        self.file.admins.push(RawAdmin {
+            place: line.whole(),
+            accepter: Spanned { value: accepter.to_owned(), span: line.span(at..at + accepter.len()) },
+            defaults: self.definitions.defaults.clone(),
+            options: Vec::new(),
+        });
+    }
+
     fn led(&mut self, line: &Line, name: &str, text: &str) {
         let (driver, rest) = text.split_once(':').unwrap_or((text, ""));
         let spanned = |value: &str| Spanned { value: value.to_owned(), span: line.whole() };

@@ -196,7 +196,8 @@ fn one_bad_line_does_not_take_the_good_ones_down() {
 fn what_is_not_acted_on_yet_is_named() {
     let session = read("ROTATOR:4001:2000 2001\nCONTROLPORT:localhost,3000\n");
     let later: Vec<_> = session.file.later.iter().map(|l| l.value.as_str()).collect();
-    assert_eq!(later, ["rotator 4001", "admin localhost,3000"]);
+    assert_eq!(later, ["rotator 4001"]);
+    assert_eq!(session.file.admins[0].accepter.value, "localhost,3000");
     assert!(session.diagnostics.is_empty());
 }
 

@@ -245,8 +245,8 @@ pub const OPTIONS: &[Row] = &[
         "One stop bit."),
     row(SERIAL, "2stopbits", Kind::Flag, None,
         "Two stop bits."),
-    later(as_default(row(Place::Admin, "authdir-admin", FILLED_TEXT, None,
-        "Directory with the keys of the administrators."))),
-    later(as_default(row(Place::Admin, "pamauth-admin", FILLED_TEXT, None,
-        "PAM service that checks passwords of the administrators."))),
+    as_default(row(Place::Admin, "authdir-admin", FILLED_TEXT, None,
+        "Refused: directory with the keys of the administrators.")),
+    as_default(row(Place::Admin, "pamauth-admin", FILLED_TEXT, None,
+        "Refused: PAM service that checks passwords of the administrators.")),
 ];

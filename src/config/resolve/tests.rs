@@ -88,6 +88,7 @@ impl File {
             }),
         };
         let raw = RawFile {
+            admins: Vec::new(),
             connections: self
                 .connections
                 .iter()
@@ -485,4 +486,49 @@ fn devices() {
         let (connection, diagnostics) = with("tcp,2000", text, &[]);
         assert!(connection.is_some() && said(&diagnostics).contains(why), "{text}: {}", said(&diagnostics));
     }
+}
+
+/// The admin port of some YAML, and what is said about it.
+fn admin_of(text: &str) -> (Option<String>, Vec<String>) {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("t.yaml");
+    std::fs::write(&file, text).unwrap();
+    let inputs = crate::config::load::Inputs { file: Some(file), ..Default::default() };
+    let (raw, mut found) = crate::config::load::load(&inputs);
+    let (config, more) = resolve(&raw);
+    found.extend(more);
+    let said = found.iter().filter(|d| d.severity > Severity::Warning).map(|d| d.message.clone());
+    (config.admin.map(|admin| admin.accepter.text.to_string()), said.collect())
+}
+
+#[test]
+fn the_first_admin_port_counts_and_cannot_ask_for_logins() {
+    let (admin, said) = admin_of("admin: &adm\n  accepter: tcp,3000\nadmin:\n  accepter: tcp,3001\n");
+    assert_eq!(admin.as_deref(), Some("tcp,3000"));
+    assert_eq!(said, ["the admin port is already configured: the one in line 1 is used"]);
+    let (admin, said) = admin_of("admins:\n  adm:\n    accepter: telnet,tcp,localhost,3000\n");
+    assert_eq!((admin.as_deref(), said.len()), (Some("telnet,tcp,localhost,3000"), 0));
+    for option in ["authdir-admin: /x", "pamauth-admin: login"] {
+        let (admin, said) = admin_of(&format!("admin:\n  accepter: tcp,3000\n  options:\n    {option}\n"));
+        assert_eq!(admin, None, "{option}");
+        assert!(said[0].contains("cannot be kept: there is no login"), "{said:?}");
+    }
+    // as with ser2net, a word that nobody knows does no harm
+    let (admin, said) = admin_of("admin:\n  accepter: tcp,3000\n  options:\n    foo: bar\n");
+    assert_eq!(admin.as_deref(), Some("tcp,3000"));
+    assert_eq!(said, ["unknown option 'foo' of the admin port"]);
+    for (text, message) in [
+        ("admin:\n  accepter: bogus(,1\n", ""),
+        ("admin:\n", "the admin port has no accepter"),
+        ("admin:\n  acepter: tcp,1\n", "unknown key 'acepter' in the admin port"),
+        ("admin: tcp,1\n", "a text where the keys of the admin port are expected"),
+    ] {
+        let (admin, said) = admin_of(text);
+        assert_eq!(admin, None, "{text}");
+        assert!(said[0].contains(message), "{text}: {said:?}");
+    }
+    assert_eq!(
+        admin_of("CONTROLPORT:127.0.0.1,3000\n2000:raw:0:/dev/x\n").0.as_deref(),
+        Some("127.0.0.1,3000")
+    );
 }

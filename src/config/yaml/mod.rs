@@ -4,6 +4,7 @@
 //! across documents and included files. So this reads events, entry by entry of the main level,
 //! and keeps what stood before an error.
 
+mod admin;
 mod connection;
 pub(super) mod convert;
 pub mod de;
@@ -12,6 +13,7 @@ mod include;
 mod leds;
 mod names;
 mod sections;
+pub mod simple;
 mod tree;
 
 use super::error::{Diagnostic, Severity, Source, Span};
@@ -163,7 +165,9 @@ impl Session {
             "include" => self.include(value, place),
             "led" => self.led_entry(key, value, place),
             "leds" => self.leds(value, place),
-            "rotator" | "admin" => self.later_entry(word, key, value),
+            "admin" => self.admin_entry(key, value, place),
+            "admins" => self.admins(value, place),
+            "rotator" => self.later_entry(word, key, value),
             _ => self.later_map(word, value),
         }
     }

@@ -1,4 +1,4 @@
-//! Sections of the main level other than connections and LEDs: define, default, rotator, admin.
+//! Sections of the main level other than connections, admin ports and LEDs: define, default, rotator.
 
 use super::tree::{Kind, Node};
 use super::{Place, Session};
@@ -226,7 +226,7 @@ impl Session {
         self.file.later.push(Spanned { value: text, span });
     }
 
-    /// The same, version 2: `rotators:`, `admins:`.
+    /// The same, version 2: `rotators:`.
     pub(super) fn later_map(&mut self, word: &str, value: &Node) {
         let word = word.trim_end_matches('s');
         for (key, _) in self.map_entries(value, "names") {
