@@ -7,6 +7,7 @@ use crate::config::render::headline;
 use crate::config::{self, Config};
 use crate::descriptors;
 use crate::http::{self, HttpState};
+use crate::mdns::{self, Responder, Services};
 use crate::metrics::{Metrics, ReloadOutcome};
 use crate::port::{Claims, Environment};
 use crate::process::{Signal, Signals, notify};
@@ -25,9 +26,10 @@ use tracing::{error, info, warn};
 
 /// Time that the disks of trace files, and after them the LEDs, have when everything else is over.
 const LAST_WRITES: Duration = Duration::from_millis(300);
-/// How often it is looked whether all ports listen, when that is to be said.
+/// How often it is looked whether all ports listen, after a configuration was applied.
 const READY_LOOK: Duration = Duration::from_millis(5);
-/// After this time it is said although some do not: their addresses may come much later.
+/// After this time the program counts as ready although some do not: their addresses may come much
+/// later. The service manager is told how many.
 const READY_LIMIT: Duration = Duration::from_millis(1500);
 /// Signature of ports that say nothing about it: what ser2net answers.
 const DEFAULT_SIGNATURE: &str = "ser2net";
@@ -68,6 +70,7 @@ struct Plan {
     /// `None`: the text cannot be used at all.
     steps: Option<Vec<Step>>,
     metrics: Option<SocketAddr>,
+    services: Services,
     errors: usize,
     warnings: usize,
 }
@@ -79,7 +82,8 @@ impl Plan {
         let (errors, warnings) = reading.counts();
         descriptors::check(&reading.config.connections);
         let steps = (!reading.is_fatal()).then(|| reconcile(told, &reading.config.connections));
-        Self { steps, metrics: reading.config.metrics, errors, warnings }
+        let services = mdns::services(&reading.config.connections);
+        Self { steps, metrics: reading.config.metrics, services, errors, warnings }
     }
 }
 
@@ -147,6 +151,7 @@ pub struct Broker {
     supervisor: Supervisor,
     http: Option<(SocketAddr, JoinHandle<()>)>,
     say_ready: bool,
+    responder: Responder,
 }
 
 impl Broker {
@@ -165,7 +170,14 @@ impl Broker {
             traces: Arc::default(),
             leds: Arc::default(),
         };
-        Ok(Self { supervisor: Supervisor::new(env.clone()), sources, env, http: None, say_ready: false })
+        Ok(Self {
+            supervisor: Supervisor::new(env.clone()),
+            sources,
+            env,
+            http: None,
+            say_ready: false,
+            responder: Responder::default(),
+        })
     }
 
     /// Has `Ready` printed on standard output when all ports listen, or after [`READY_LIMIT`]
@@ -186,29 +198,28 @@ impl Broker {
         drop(first);
         self.apply(plan).await;
         self.env.status.set_started();
-        notify::ready(&self.summary());
         let mut alive = notify::watchdog_interval().map(interval);
-        let mut unready = self.say_ready.then(|| interval(READY_LOOK));
-        let begun = Instant::now();
+        let mut settling = Settling::begin();
         loop {
             let signal = tokio::select! {
                 signal = signals.recv() => signal,
                 () = tick(&mut alive) => {
                     notify::alive();
+                    notify::status(&self.summary());
                     continue;
                 }
-                () = tick(&mut unready) => {
-                    let (running, listening) = self.supervisor.counts();
-                    if listening >= running || begun.elapsed() >= READY_LIMIT {
-                        unready = None;
-                        // whoever waits for it may be gone
-                        let _ = stdout().write_all(b"Ready\n").and_then(|()| stdout().flush());
+                () = tick(&mut settling.look) => {
+                    if settling.is_over(self.supervisor.counts()) {
+                        self.settled();
                     }
                     continue;
                 }
             };
             match signal {
-                Signal::Reload => self.reload(signal).await,
+                Signal::Reload => {
+                    self.reload(signal).await;
+                    settling = Settling::begin();
+                }
                 Signal::User => info!("{signal}: nothing to do"),
                 Signal::Terminate | Signal::Interrupt => {
                     info!("{signal}: closing all clients and devices");
@@ -220,7 +231,7 @@ impl Broker {
         if let Some((_, task)) = self.http.take() {
             task.abort();
         }
-        self.supervisor.shutdown().await;
+        tokio::join!(self.supervisor.shutdown(), self.responder.shutdown());
         // nothing moves any more that could be held up
         if !self.env.traces.finish(LAST_WRITES) {
             warn!("trace files are not written to their end");
@@ -242,14 +253,24 @@ impl Broker {
             Ok(plan) => self.apply(plan).await,
             Err(e) => error!("reading the configuration failed, the old one stays in force: {e}"),
         }
-        notify::ready(&self.summary());
+    }
+
+    /// All ports listen that can: at the start, and after a reload.
+    fn settled(&mut self) {
+        let summary = self.summary();
+        info!("{summary}");
+        notify::ready(&summary);
+        if std::mem::take(&mut self.say_ready) {
+            // whoever waits for it may be gone
+            let _ = stdout().write_all(b"Ready\n").and_then(|()| stdout().flush());
+        }
     }
 
     async fn apply(&mut self, plan: Plan) {
         let outcome = if let Some(steps) = plan.steps {
             self.supervisor.apply(steps).await;
             self.serve_health(plan.metrics).await;
-            info!("{}", self.summary());
+            self.responder.apply(plan.services).await;
             ReloadOutcome::Applied
         } else {
             error!("the configuration cannot be used: the old one stays in force");
@@ -283,6 +304,29 @@ impl Broker {
     fn summary(&self) -> String {
         let (running, listening) = self.supervisor.counts();
         format!("{listening} of {running} ports listening")
+    }
+}
+
+/// The time from a configuration that was applied until its ports listen.
+#[derive(Debug)]
+struct Settling {
+    /// When to look; `None`: it is over.
+    look: Option<Interval>,
+    begun: Instant,
+}
+
+impl Settling {
+    fn begin() -> Self {
+        Self { look: Some(interval(READY_LOOK)), begun: Instant::now() }
+    }
+
+    /// Whether it ends now, with so many ports `running` and `listening`.
+    fn is_over(&mut self, (running, listening): (usize, usize)) -> bool {
+        let over = listening >= running || self.begun.elapsed() >= READY_LIMIT;
+        if over {
+            self.look = None;
+        }
+        over
     }
 }
 

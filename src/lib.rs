@@ -21,6 +21,7 @@ pub mod descriptors;
 pub mod http;
 pub mod led;
 pub mod log;
+pub mod mdns;
 pub mod metrics;
 pub mod net;
 pub mod port;

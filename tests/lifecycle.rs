@@ -127,9 +127,9 @@ fn sighup_leaves_an_unchanged_port_and_its_stream_alone() {
 }
 
 #[test]
-fn fifty_reloads_under_traffic_lose_nothing() {
+fn a_thousand_reloads_under_traffic_lose_nothing() {
     const STEADY: usize = 3;
-    const RELOADS: u64 = 50;
+    const RELOADS: u64 = 1000;
     let echoes: Vec<_> = (0..STEADY).map(|_| Pty::new().echo()).collect();
     let ports: Vec<u16> = (0..STEADY).map(|_| free_port()).collect();
     let (other, changing) = (Pty::new(), [free_port(), free_port()]);
@@ -141,7 +141,7 @@ fn fifty_reloads_under_traffic_lose_nothing() {
     let name = |round: u64| if round % 4 < 2 { "changed" } else { "renamed" };
     let changed = |round: u64| {
         let accepter = tcp(changing[usize::from(round % 2 == 1)]);
-        connection(name(round), &accepter, other.path(), &[&format!("banner: \"round {round:02}\"")])
+        connection(name(round), &accepter, other.path(), &[&format!("banner: \"round {round:04}\"")])
     };
     let broker = Broker::start(&(steady.clone() + &changed(0)));
     let done = AtomicBool::new(false);
@@ -170,7 +170,7 @@ fn fifty_reloads_under_traffic_lose_nothing() {
         for round in 1..=RELOADS {
             broker.reload(&(steady.clone() + &changed(round)));
             let mut client = Client::connect(changing[usize::from(round % 2 == 1)]);
-            assert_eq!(client.receive(8), format!("round {round:02}").as_bytes());
+            assert_eq!(client.receive(10), format!("round {round:04}").as_bytes());
             drop(client);
             // the port of another name gets the device only then
             broker.wait_device(name(round), false);

@@ -4,6 +4,7 @@
 //! A [`Config`] is valid: what is in it can be run as it is.
 
 pub mod address;
+pub mod announce;
 pub mod convert;
 pub mod error;
 pub mod explain;
@@ -21,6 +22,7 @@ pub mod values;
 pub mod yaml;
 
 use crate::serial::settings::DeviceConfig;
+use announce::Announce;
 use ipnet::IpNet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -146,8 +148,6 @@ pub struct Options {
     pub sendon: Option<Template>,
     /// RFC 2217 signature; `None`: the default one.
     pub signature: Option<Template>,
-    /// A telnet sync of a client is a break for the device.
-    pub telnet_brk_on_sync: bool,
     /// Gather bytes of the device for a short time.
     pub chardelay: CharDelay,
     /// Characters to wait for, in tenths.
@@ -178,6 +178,8 @@ pub struct Options {
     pub led_tx: Option<Arc<Led>>,
     /// Flashes when the device sends.
     pub led_rx: Option<Arc<Led>>,
+    /// Announced by mDNS; `None`: not.
+    pub announce: Option<Box<Announce>>,
 }
 
 /// Whether bytes of the device are gathered before they are sent (`chardelay`).

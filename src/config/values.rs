@@ -2,6 +2,7 @@
 //! and what a rendered configuration writes. The model is taken apart field by field, so that a
 //! field that is missing here does not compile.
 
+use super::announce::Announce;
 use super::options::{self, Place, Row};
 use super::{
     Accepter, Connection, Connector, Family, Led, Options, TcpListen, TelnetOptions, Template, TlsOptions,
@@ -83,7 +84,6 @@ pub fn of_options(options: &Options) -> Vec<InForce> {
         closeon,
         sendon,
         signature,
-        telnet_brk_on_sync,
         chardelay,
         chardelay_scale,
         chardelay_min,
@@ -99,6 +99,7 @@ pub fn of_options(options: &Options) -> Vec<InForce> {
         traces,
         led_tx,
         led_rx,
+        announce,
     } = options;
     let Traces { read, write, both } = traces;
     let files = [read, write, both];
@@ -116,7 +117,7 @@ pub fn of_options(options: &Options) -> Vec<InForce> {
         let list: Vec<String> = list.iter().map(ToString::to_string).collect();
         list.join(", ")
     });
-    vec![
+    let mut list = vec![
         of("kickolduser").is(kickolduser),
         of("max-connections").is(max_connections),
         of("banner").maybe(text(banner)),
@@ -125,7 +126,6 @@ pub fn of_options(options: &Options) -> Vec<InForce> {
         of("closeon").maybe(text(closeon)),
         of("sendon").maybe(text(sendon)),
         of("signature").maybe(text(signature)),
-        of("telnet-brk-on-sync").is(telnet_brk_on_sync),
         of("chardelay").is(chardelay),
         of("chardelay-scale").is(chardelay_scale),
         of("chardelay-min").is(chardelay_min),
@@ -152,7 +152,31 @@ pub fn of_options(options: &Options) -> Vec<InForce> {
         of("trace-both-timestamp").is(&both.timestamp),
         of("led-tx").maybe(led(led_tx)),
         of("led-rx").maybe(led(led_rx)),
-    ]
+    ];
+    list.extend(of_announce(announce.as_deref()));
+    list
+}
+
+fn of_announce(announce: Option<&Announce>) -> Vec<InForce> {
+    let none = Announce::default();
+    let Announce { enabled, interface, net_type, name, service, domain, host, texts, attributes } =
+        announce.unwrap_or(&none);
+    let of = |name| slot(Place::Connection, name);
+    let mut list = vec![
+        of("mdns").is(enabled),
+        of("mdns-interface").maybe(interface.map(|index| index.to_string())),
+        of("mdns-nettype").is(net_type),
+        of("mdns-name").maybe(name.clone()),
+        of("mdns-type").maybe(service.clone()),
+        of("mdns-domain").maybe(domain.clone()),
+        of("mdns-host").maybe(host.clone()),
+    ];
+    if texts.is_empty() {
+        list.push(of("mdns-txt").maybe(None));
+    }
+    list.extend(texts.iter().map(|text| of("mdns-txt").is(text)));
+    list.push(of("mdns-sysattrs").is(attributes));
+    list
 }
 
 /// The options of the types that an accepter is made of.

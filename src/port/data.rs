@@ -8,7 +8,7 @@ use super::session::Held;
 use crate::metrics::{CloseReason, Direction, DropDirection, DropReason};
 use crate::serial::IoFailure;
 use crate::serial::request::Request;
-use crate::telnet::{Item, TELNET_BREAK};
+use crate::telnet::Item;
 use crate::timer::PreciseTimer;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -48,18 +48,22 @@ impl Port {
         scratch::with_read(|buf| {
             let session = &mut self.sessions[index];
             let Poll::Ready(result) = session.stream.poll_read(cx, &mut buf[..chunk]) else { return };
-            self.moved = true;
             match result {
                 Ok(0) => {
+                    self.moved = true;
                     session.ending.get_or_insert(CloseReason::Peer);
                 }
                 Ok(n) => {
+                    self.carried = true;
                     if let Some(report) = &session.report {
                         report.received(n);
                     }
                     self.take_apart(cx, index, &buf[..n]);
                 }
-                Err(e) => session.failed(&e),
+                Err(e) => {
+                    self.moved = true;
+                    session.failed(&e);
+                }
             }
         });
     }
@@ -85,12 +89,7 @@ impl Port {
         loop {
             let session = &mut self.sessions[index];
             let Some(codec) = &mut session.codec else { return };
-            let item = match codec.next(&mut input, &mut wire) {
-                Some(Item::DataMark) if self.conn.options.telnet_brk_on_sync => {
-                    Some(Item::Request(Request::SendBreak(TELNET_BREAK)))
-                }
-                item => item,
-            };
+            let item = codec.next(&mut input, &mut wire);
             if !wire.is_empty() {
                 session.send_wire(cx, &wire);
                 wire.clear();
@@ -176,7 +175,7 @@ impl Port {
                     self.report.metrics().bytes(Direction::ToDevice, n);
                     self.taps.wrote_device(self.now);
                     self.to_dev.consume(n);
-                    self.moved = true;
+                    self.carried = true;
                 }
                 Poll::Ready(Err(e)) => return self.write_failed(cx, &e, 0),
                 Poll::Pending => return,
@@ -199,7 +198,7 @@ impl Port {
                 let written = before.saturating_sub(session.backlog());
                 if written > 0 {
                     session.wrote(written, self.now);
-                    self.moved = true;
+                    self.carried = true;
                 }
                 self.moved |= session.ending.is_some();
             }
@@ -220,7 +219,7 @@ impl Port {
             match open.device.poll_read(cx, buf) {
                 Poll::Pending => {}
                 Poll::Ready(Ok(n)) => {
-                    self.moved = true;
+                    self.carried = true;
                     self.report.metrics().bytes(Direction::FromDevice, n);
                     self.taps.read_device(self.now);
                     self.device_sent(cx, &buf[..n]);
@@ -275,7 +274,7 @@ impl Port {
         let held = self.batch.take();
         if !held.is_empty() {
             self.publish(cx, &held);
-            self.moved = true;
+            self.carried = true;
         }
         self.batch.reuse(held);
     }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::config::CharDelay;
+use crate::config::announce::{Announce, NetType};
 use crate::config::{
     Accepter, Connection, Connector, Family, Led, Options, RemoteRule, TcpListen, TelnetOptions, Template,
     TlsOptions, TraceFile, Traces,
@@ -215,17 +216,37 @@ fn network() -> impl Strategy<Value = ipnet::IpNet> {
         .prop_map(|net| net.trunc())
 }
 
+fn announce() -> impl Strategy<Value = Announce> {
+    let net_type = prop_oneof![Just(NetType::Any), Just(NetType::V4), Just(NetType::V6)];
+    let texts = vec("[a-z]{1,3}=[ -~]{0,5}", 0..3);
+    let names = (of("[ -~]{1,9}"), of("_[a-z]{1,9}\\._(tcp|udp)"), of("[a-z]{1,5}"));
+    (of(any::<u32>()), net_type, names, texts, any::<bool>()).prop_map(
+        |(interface, net_type, (name, service, domain), texts, attributes)| Announce {
+            enabled: true,
+            interface,
+            net_type,
+            name,
+            service,
+            host: domain.clone(),
+            domain,
+            texts,
+            attributes,
+        },
+    )
+}
+
 fn options() -> impl Strategy<Value = Options> {
     let strings = (filled(), filled(), filled(), filled(), filled(), of(any_text()));
-    let switches = any::<[bool; 5]>();
+    let switches = any::<[bool; 4]>();
     let delay = prop_oneof![Just(CharDelay::Off), Just(CharDelay::On), Just(CharDelay::Adaptive)];
     let numbers =
         (1usize..=65_536, 1u32..=1000, 1u32..=100_000, 1u32..=1_000_000, 1usize..=65_536, 1usize..=65_536);
     let rules = vec((network(), of(1u16..)), 0..3);
-    (strings, (switches, delay), numbers, rules, of(vec(network(), 1..3)), 1u32..=2_147_483_647).prop_map(
-        |(strings, (switches, chardelay), numbers, rules, allow, retry)| {
+    let allow = of(vec(network(), 1..3));
+    (strings, (switches, delay), numbers, rules, allow, 1u32..=2_147_483_647, of(announce())).prop_map(
+        |(strings, (switches, chardelay), numbers, rules, allow, retry, announce)| {
             let (banner, openstr, closestr, closeon, sendon, signature) = strings;
-            let [kickolduser, no_con_to_acc, no_acc_to_con, refusal_text, telnet_brk_on_sync] = switches;
+            let [kickolduser, no_con_to_acc, no_acc_to_con, refusal_text] = switches;
             let (max_connections, chardelay_scale, chardelay_min, chardelay_max, to_net, to_dev) = numbers;
             let rule = |(net, port)| RemoteRule { negate: false, net, port };
             Options {
@@ -237,7 +258,6 @@ fn options() -> impl Strategy<Value = Options> {
                 closeon,
                 sendon,
                 signature: signature.map(|t| Template(t.into_bytes())),
-                telnet_brk_on_sync,
                 chardelay,
                 chardelay_scale,
                 chardelay_min,
@@ -250,6 +270,7 @@ fn options() -> impl Strategy<Value = Options> {
                 allow,
                 accepter_retry: Duration::from_secs(retry.into()),
                 refusal_text,
+                announce: announce.map(Box::new),
                 ..Options::default()
             }
         },

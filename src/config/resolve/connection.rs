@@ -4,6 +4,7 @@ use super::access::{self, Refused};
 use super::layers::{Default, described, is_idle, nearest_way};
 use super::report::{Finished, Report, Written, sub_span};
 use super::{Common, accepter, connector, leds, scalar};
+use crate::config::announce::{self, Announce, NetType};
 use crate::config::error::{Diagnostic, Span};
 use crate::config::options::{self, Place, Row, Status, Value};
 use crate::config::raw::{Origin, RawConnection, RawOption, RawValue, Spanned};
@@ -33,6 +34,7 @@ pub(super) fn resolve(raw: &RawConnection, common: &Common) -> Resolved {
         }
         explicit(option, raw.origin, &mut options, common, &mut report);
     }
+    options.announce = options.announce.filter(|announce| announce.enabled);
     let timeout = timeout(raw.timeout.as_ref(), &mut report);
     let accepter = accepter::resolve(&raw.accepter, &layer_defaults, &common.services, &mut report);
     let connector = connector::resolve(&raw.connector, &layer_defaults, &common.services, &mut report);
@@ -82,7 +84,6 @@ impl std::default::Default for Options {
             closeon: None,
             sendon: None,
             signature: None,
-            telnet_brk_on_sync: false,
             chardelay: CharDelay::On,
             chardelay_scale: 0,
             chardelay_min: 0,
@@ -98,6 +99,7 @@ impl std::default::Default for Options {
             traces: Traces::default(),
             led_tx: None,
             led_rx: None,
+            announce: None,
         };
         for row in options::rows(Place::Connection) {
             if let Some(read) = row.default.and_then(|text| row.read(Some(text)).ok()) {
@@ -209,6 +211,12 @@ fn connection_option(
             Status::Later => report.left_out(span, &described(row), nearest_way(row)),
         }
     }
+    if let Value::Text(value) = &read.value
+        && let Some(complaint) = announce::complaint(row.name, value)
+    {
+        report.error(span.clone(), complaint, None);
+        return;
+    }
     set(options, row, read.value);
 }
 
@@ -251,7 +259,6 @@ fn set(options: &mut Options, row: &Row, value: Value) {
         ("chardelay", Value::Bool(false)) => o.chardelay = CharDelay::Off,
         // the only word of its row
         ("chardelay", Value::Text(_)) => o.chardelay = CharDelay::Adaptive,
-        ("telnet-brk-on-sync", Value::Bool(on)) => o.telnet_brk_on_sync = on,
         ("no-con-to-acc", Value::Bool(on)) => o.no_con_to_acc = on,
         ("no-acc-to-con", Value::Bool(on)) => o.no_acc_to_con = on,
         ("refusal-text", Value::Bool(on)) => o.refusal_text = on,
@@ -283,6 +290,30 @@ fn set(options: &mut Options, row: &Row, value: Value) {
         ("trace-read-timestamp", Value::Bool(on)) => o.traces.read.timestamp = on,
         ("trace-write-timestamp", Value::Bool(on)) => o.traces.write.timestamp = on,
         ("trace-both-timestamp", Value::Bool(on)) => o.traces.both.timestamp = on,
+        (name, value) if name.starts_with("mdns") => announce(&mut o.announce, name, value),
+        _ => {}
+    }
+}
+
+/// Stores an option of the announcement, which counts only when `mdns` is switched on in the end.
+fn announce(announce: &mut Option<Box<Announce>>, name: &str, value: Value) {
+    let a = announce.get_or_insert_default();
+    match (name, value) {
+        ("mdns", Value::Bool(on)) => a.enabled = on,
+        ("mdns-interface", Value::Int(index)) => a.interface = index,
+        ("mdns-nettype", Value::Text(text)) => {
+            a.net_type = match text.as_str() {
+                "ipv4" => NetType::V4,
+                "ipv6" => NetType::V6,
+                _ => NetType::Any,
+            }
+        }
+        ("mdns-name", Value::Text(text)) => a.name = Some(text),
+        ("mdns-type", Value::Text(text)) => a.service = Some(text),
+        ("mdns-domain", Value::Text(text)) => a.domain = Some(text),
+        ("mdns-host", Value::Text(text)) => a.host = Some(text),
+        ("mdns-txt", Value::Text(text)) => a.texts.push(text),
+        ("mdns-sysattrs", Value::Bool(on)) => a.attributes = on,
         _ => {}
     }
 }

@@ -87,7 +87,6 @@ fn options_that_are_refused_or_remarked_on() {
         assert!(said(&diagnostics).contains(why), "{name}: {value}: {}", said(&diagnostics));
     }
     for (name, value, later) in [
-        ("mdns", "true", true),
         ("connback", "tcp,h,1", true),
         ("authdir", "/x", true),
         ("timeout-on-os-queue", "true", true),
