@@ -4,6 +4,7 @@
 //! A [`Config`] is valid: what is in it can be run as it is.
 
 pub mod address;
+pub mod connector;
 pub mod convert;
 pub mod error;
 pub mod explain;
@@ -19,7 +20,7 @@ pub mod suggest;
 pub mod values;
 pub mod yaml;
 
-use crate::serial::settings::DeviceConfig;
+pub use connector::Connector;
 use ipnet::IpNet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -112,15 +113,6 @@ pub struct TcpListen {
     pub nodelay: bool,
     /// `SO_REUSEADDR` on the listener.
     pub reuseaddr: bool,
-}
-
-/// What is opened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Connector {
-    /// As written (after substitution); `\d` in strings, and equal texts share a device.
-    pub text: Arc<str>,
-    /// The serial device.
-    pub device: DeviceConfig,
 }
 
 /// Options of a connection, all with their values.

@@ -135,7 +135,7 @@ impl Port {
             leaving: Vec::new(),
             dev: DeviceState::Closed,
             to_dev: OutBuf::default(),
-            batch: Batch::new(&conn.options, None, &conn.connector.device.line),
+            batch: Batch::new(&conn.options, None, &conn.connector.line()),
             batch_due: None,
             batch_timer: None,
             closeon: None,
@@ -201,7 +201,7 @@ impl Port {
             self.poll_down(cx);
             self.poll_timers(cx);
             self.reap(cx);
-            if self.over() {
+            if self.over(cx) {
                 return Poll::Ready(());
             }
             if !self.moved {
@@ -274,6 +274,7 @@ impl Port {
         if !self.sessions.iter().any(|s| s.greeted) {
             // newcomers that took the place of kicked clients wait until the device is open again
             self.begin_close(cx);
+            self.give_opening_up();
         }
         if self.idle()
             && let Some(next) = self.next.take()
@@ -298,13 +299,13 @@ impl Port {
         info!(port = %self.name, "runs with its new configuration");
     }
 
-    fn over(&mut self) -> bool {
+    fn over(&mut self, cx: &mut Context<'_>) -> bool {
         match self.phase {
             Phase::Running => false,
             Phase::Retiring => self.idle() && self.leaving.is_empty(),
             Phase::Ending(deadline) => {
                 if self.now >= deadline {
-                    self.abandon_device();
+                    self.abandon_device(cx);
                     self.leaving.clear();
                 }
                 self.idle() && self.leaving.is_empty()
@@ -382,7 +383,7 @@ fn info(conn: &Connection) -> PortInfo {
     PortInfo {
         name: conn.name.clone(),
         accepter: conn.accepter.text.clone(),
-        device: conn.connector.device.path.clone(),
+        device: conn.connector.label().clone(),
         enabled: conn.enabled,
     }
 }

@@ -5,13 +5,15 @@
 //! Others talk to the port through a [`Handle`].
 
 mod actor;
+mod attached;
 pub mod batch;
 mod control;
 mod data;
 mod device;
+mod far;
 mod mailbox;
 pub mod matcher;
-mod outbuf;
+pub(crate) mod outbuf;
 mod scratch;
 mod session;
 mod slow;
