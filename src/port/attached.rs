@@ -55,6 +55,10 @@ impl Attached {
         }
     }
 
+    pub(super) fn is_serial(&self) -> bool {
+        matches!(self, Self::Serial(_))
+    }
+
     pub(super) fn can_wait(&self) -> bool {
         match self {
             Self::Serial(device) => device.can_wait(),

@@ -68,7 +68,7 @@ pub(super) fn unix(ends: &mut Ends<'_>) -> Option<PathBuf> {
 
 fn remotes(ends: &mut Ends<'_>, protocol: &'static str) -> Option<Vec<Remote>> {
     let Some(tail) = ends.stack.tail.as_ref().filter(|tail| !tail.text.is_empty()) else {
-        ends.missing("host and port", &format!("{protocol},192.0.2.1,2000"));
+        ends.missing("the address", &format!("{protocol},192.0.2.1,2000"));
         return None;
     };
     let list = match address::parse_list(&tail.text, tail.place.start, ends.services) {
