@@ -23,23 +23,26 @@ fn near(port: u16, filters: &str) -> (Broker, u16) {
     (Broker::start(&config), own)
 }
 
-/// A client through the near end sets speed, parity and stop bits of the device behind the far end,
-/// and moves data that needs escaping.
+/// Clients through the near end, pyserial (where it is installed) and one of bytes, set speed,
+/// parity and stop bits of the device behind the far end, and move data that needs escaping.
 #[track_caller]
 fn drive(near: &Broker, port: u16, pty: &Pty) {
-    let Some(mut python) = PySerial::start() else { return };
-    let answer = python.run("open", json!({"url": format!("rfc2217://127.0.0.1:{port}"), "baudrate": 19200}));
-    assert_eq!(answer.result, Ok(json!(true)));
-    wait_for("speed", || pty.termios().output_speed() == 19_200);
     let mut client = Client::connect(port);
+    near.wait_device("near", true);
+    if let Some(mut python) = PySerial::start() {
+        let url = format!("rfc2217://127.0.0.1:{port}");
+        let answer = python.run("open", json!({"url": url, "baudrate": 19200}));
+        assert_eq!(answer.result, Ok(json!(true)));
+        wait_for("speed", || pty.termios().output_speed() == 19_200);
+        python.value("close", serde_json::Value::Null);
+        near.wait_metric("serbroker_port_clients", &[], 1);
+    }
     client.send(b"\xff\xfb\x2c\xff\xfa\x2c\x01\x00\x01\xc2\x00\xff\xf0\xff\xfa\x2c\x04\x02\xff\xf0");
     // the answers are those of the far end
     client.receive_until(b"\xff\xfa\x2c\x65\x00\x01\xc2\x00\xff\xf0");
     client.receive_until(b"\xff\xfa\x2c\x68\x02\xff\xf0");
     assert_eq!(pty.termios().output_speed(), 115_200);
     assert!(pty.termios().control_modes.contains(ControlModes::CSTOPB));
-    python.value("close", serde_json::Value::Null);
-    near.wait_metric("serbroker_port_clients", &[], 1);
     let data = pattern(50_000, 1);
     let escaped: Vec<u8> =
         data.iter().flat_map(|&b| std::iter::repeat_n(b, if b == 0xff { 2 } else { 1 })).collect();

@@ -347,6 +347,7 @@ impl Port {
             .chain(held)
             .chain(self.slow_deadline())
             .chain(self.dev.deadlines())
+            .chain(self.sessions.iter().filter_map(|s| s.owed.due()))
             .min()
     }
 
@@ -359,6 +360,7 @@ impl Port {
             }
         }
         self.poll_device_timers(cx);
+        self.answer_for_far_line(cx);
     }
 
     /// When an idle client is closed: ser2net counts whole seconds from when the device was

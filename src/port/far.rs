@@ -5,13 +5,25 @@ use super::device::DeviceState;
 use crate::connect::Event;
 use crate::serial::request::{Notice, Reply, Request};
 use std::task::Context;
+use std::time::{Duration, Instant};
 
 /// Answers that the far end owes a client at the most; beyond it the oldest is forgotten.
 const OWED_MAX: usize = 128;
+/// A far end that has not answered by then is answered for: ser2net says nothing to DTR and RTS where
+/// there are no modem lines, and clients such as pyserial give up after three seconds.
+const ANSWER_LIMIT: Duration = Duration::from_secs(1);
 
 /// Which answers a client waits for, oldest first.
 #[derive(Debug, Default)]
-pub(super) struct Owed(Vec<Kind>);
+pub(super) struct Owed(Vec<Debt>);
+
+/// An answer that is owed.
+#[derive(Debug)]
+struct Debt {
+    kind: Kind,
+    request: Request,
+    due: Instant,
+}
 
 /// What an answer is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,16 +85,32 @@ impl Kind {
 }
 
 impl Owed {
-    fn add(&mut self, kinds: &[Kind]) {
-        self.0.extend_from_slice(kinds);
+    fn add(&mut self, request: &Request, due: Instant) {
+        let single = |kind| match (request, kind) {
+            (Request::DtrRts(dtr, _) | Request::RtsDtr(_, dtr), Kind::Dtr) => Request::Dtr(Some(*dtr)),
+            (Request::DtrRts(_, rts) | Request::RtsDtr(rts, _), Kind::Rts) => Request::Rts(Some(*rts)),
+            _ => request.clone(),
+        };
+        let kinds = Kind::of_request(request).iter();
+        self.0.extend(kinds.map(|&kind| Debt { kind, request: single(kind), due }));
         let excess = self.0.len().saturating_sub(OWED_MAX);
         self.0.drain(..excess);
     }
 
     /// Takes one answer off; false when none of the kind was owed.
     fn pay(&mut self, kind: Kind) -> bool {
-        let found = self.0.iter().position(|owed| *owed == kind);
+        let found = self.0.iter().position(|owed| owed.kind == kind);
         found.map(|at| self.0.remove(at)).is_some()
+    }
+
+    /// When the oldest answer is due.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.0.first().map(|debt| debt.due)
+    }
+
+    /// Takes the oldest request off whose answer is overdue.
+    fn overdue(&mut self, now: Instant) -> Option<Request> {
+        self.due().filter(|due| *due <= now).map(|_| self.0.remove(0).request)
     }
 }
 
@@ -99,7 +127,7 @@ impl Port {
         if (kinds.is_empty() && !is_break) || !channel.request(request) {
             return false;
         }
-        self.sessions[index].owed.add(kinds);
+        self.sessions[index].owed.add(request, self.now + ANSWER_LIMIT);
         if let Request::Purge(what) = request {
             self.purge(*what);
         }
@@ -126,6 +154,15 @@ impl Port {
                     }
                 }
                 Event::Unheard(request) => self.unheard(cx, &request),
+            }
+        }
+    }
+
+    /// Answers what the far end has not answered in time.
+    pub(super) fn answer_for_far_line(&mut self, cx: &mut Context<'_>) {
+        for index in 0..self.sessions.len() {
+            while let Some(request) = self.sessions[index].owed.overdue(self.now) {
+                self.answer(cx, index, request);
             }
         }
     }
@@ -176,12 +213,18 @@ mod tests {
     #[test]
     fn every_answer_is_owed_once() {
         let mut owed = Owed::default();
-        owed.add(Kind::of_request(&Request::DtrRts(true, false)));
+        let now = Instant::now();
+        owed.add(&Request::DtrRts(true, false), now);
         assert!(owed.pay(Kind::Rts) && owed.pay(Kind::Dtr) && !owed.pay(Kind::Dtr));
+        owed.add(&Request::RtsDtr(true, false), now + ANSWER_LIMIT);
+        assert_eq!(owed.overdue(now), None);
+        assert_eq!(owed.overdue(now + ANSWER_LIMIT), Some(Request::Rts(Some(true))));
+        assert_eq!(owed.overdue(now + ANSWER_LIMIT), Some(Request::Dtr(Some(false))));
+        assert_eq!(owed.overdue(now + ANSWER_LIMIT), None);
         for _ in 0..OWED_MAX {
-            owed.add(&[Kind::Baud]);
+            owed.add(&Request::Baud(None), now);
         }
-        owed.add(&[Kind::Stop]);
+        owed.add(&Request::Stop(None), now);
         assert_eq!(owed.0.len(), OWED_MAX);
         assert!(owed.pay(Kind::Stop));
     }

@@ -182,7 +182,7 @@ fn accepters_that_are_refused() {
         ("tcp()", "port is missing"),
         ("telnet", "needs something below"),
         ("tcp,127.0.0.1:2000", "127.0.0.1,2000"),
-        ("tcp(laddr=\"127.0.0.1,0\"),2000", "unknown option 'laddr"),
+        ("tcp(laddr=\"127.0.0.1,0\"),2000", "laddr is an option of connectors"),
         ("tcp(oob),2000", "unknown option 'oob'"),
         ("tcp(nodelai=1),2000", "did you mean nodelay?"),
         ("tcp(nodelay=maybe),2000", "true or false, not 'maybe'"),
