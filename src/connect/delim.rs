@@ -213,7 +213,9 @@ mod tests {
         ];
         let payloads = [&b"a"[..], b"123456789", b"\xfe\xff\xfd\x00\x01\x02\x03", b"\x00"];
         let mut channel = Delimited::new(Box::new(Echoing::new(&Echo { echoes: true, data: None })), true);
-        payloads.iter().for_each(|payload| channel.message(payload));
+        for payload in payloads {
+            channel.message(payload);
+        }
         assert_eq!(channel.out.pending(), recorded.concat());
         assert_eq!(find(&recorded.concat()), payloads);
     }

@@ -69,13 +69,11 @@ impl Kept {
                 }
             }
         }
-        match &mut self.state {
-            State::Open(channel) => Some(channel),
-            _ => {
-                cx.waker().wake_by_ref();
-                None
-            }
+        if let State::Open(channel) = &mut self.state {
+            return Some(channel);
         }
+        cx.waker().wake_by_ref();
+        None
     }
 
     fn opened(&mut self, mut channel: Box<dyn Channel>) {

@@ -110,13 +110,11 @@ async fn connect(
     }
     // a far end that vanished without a word is noticed some day
     socket.set_keepalive(true).map_err(failed)?;
-    let stream = match tokio::time::timeout(CONNECT_LIMIT, socket.connect(address)).await {
-        Ok(result) => result.map_err(failed)?,
-        Err(_) => {
-            let late = format!("no answer in {} s", CONNECT_LIMIT.as_secs());
-            return Err(failed(io::Error::new(io::ErrorKind::TimedOut, late)));
-        }
+    let Ok(result) = tokio::time::timeout(CONNECT_LIMIT, socket.connect(address)).await else {
+        let late = format!("no answer in {} s", CONNECT_LIMIT.as_secs());
+        return Err(failed(io::Error::new(io::ErrorKind::TimedOut, late)));
     };
+    let stream = result.map_err(failed)?;
     stream.set_nodelay(options.nodelay).map_err(failed)?;
     Ok(stream)
 }

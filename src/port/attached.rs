@@ -11,6 +11,10 @@ use std::task::{Context, Poll};
 /// An open connector. The calls for data go straight to a serial device; only other connectors are
 /// called by way of a table.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it stands in a box already, and a serial device is not to cost another"
+)]
 pub(super) enum Attached {
     Serial(Device),
     Channel(Box<dyn Channel>),

@@ -113,15 +113,12 @@ impl DeviceState {
 impl Port {
     /// Starts to open the device; its claim is already taken.
     pub(super) fn begin_open(&mut self) {
-        self.dev = match &self.conn.connector.target {
-            Target::Serial(config) => {
-                let config = config.clone();
-                DeviceState::Opening(tokio::task::spawn_blocking(move || Device::open(&config)))
-            }
-            _ => {
-                let stack = Stack::new(Arc::clone(&self.conn), Arc::clone(&self.env.names));
-                DeviceState::Connecting(connect::open(stack))
-            }
+        self.dev = if let Target::Serial(config) = &self.conn.connector.target {
+            let config = config.clone();
+            DeviceState::Opening(tokio::task::spawn_blocking(move || Device::open(&config)))
+        } else {
+            let stack = Stack::new(Arc::clone(&self.conn), Arc::clone(&self.env.names));
+            DeviceState::Connecting(connect::open(stack))
         };
         self.report.state(PortState::Opening);
         self.moved = true;

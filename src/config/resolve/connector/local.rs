@@ -56,7 +56,8 @@ pub(super) fn pty(ends: &mut Ends<'_>) -> Option<Pty> {
         }
     }
     pty.mode = mode.bits();
-    if let Some(arguments) = arguments(ends)? {
+    let arguments = arguments(ends)?;
+    if !arguments.is_empty() {
         if let Some((name, span)) = of_unattached {
             let help = Some("leave the program away, or the option".to_owned());
             ends.report.error(span, format!("{name} is for a pty without a program"), help);
@@ -77,10 +78,11 @@ pub(super) fn program(ends: &mut Ends<'_>) -> Option<Program> {
             _ => {}
         }
     }
-    let Some(arguments) = arguments(ends)? else {
+    let arguments = arguments(ends)?;
+    if arguments.is_empty() {
         ends.missing("the program", "stdio,/usr/bin/program argument");
         return None;
-    };
+    }
     Some(Program { command: CommandLine { arguments, directory }, errors })
 }
 
@@ -150,17 +152,16 @@ impl Mode {
     }
 }
 
-/// The command line behind the type; `Some(None)` when there is none, `None`, reported, when it is
-/// broken.
-fn arguments(ends: &mut Ends<'_>) -> Option<Option<Vec<String>>> {
+/// The command line behind the type, which may be empty; `None`, reported, when it is broken.
+fn arguments(ends: &mut Ends<'_>) -> Option<Vec<String>> {
     let text = ends.tail().to_owned();
     match split(&text) {
-        Ok(list) if list.is_empty() => Some(None),
+        Ok(list) if list.is_empty() => Some(list),
         Ok(list) if list.iter().any(|word| word.contains('\0')) || matches!(list[0].as_str(), "" | "-") => {
             ends.report.error(ends.text.span.clone(), "the program has no name", None);
             None
         }
-        Ok(list) => Some(Some(list)),
+        Ok(list) => Some(list),
         Err(what) => {
             let place = ends.stack.tail.as_ref().map_or(0..ends.text.value.len(), |tail| tail.place.clone());
             ends.report.error(sub_span(ends.text, &place), what, None);
@@ -174,7 +175,7 @@ fn split(text: &str) -> Result<Vec<String>, &'static str> {
     let mut list = Vec::new();
     let mut chars = text.chars().peekable();
     loop {
-        while chars.next_if(|c| c.is_ascii_whitespace()).is_some() {}
+        while chars.next_if(char::is_ascii_whitespace).is_some() {}
         if chars.peek().is_none() {
             return Ok(list);
         }
@@ -215,7 +216,9 @@ mod tests {
     fn modes() {
         let of = |parts: &[(&str, u32)]| {
             let mut mode = Mode::default();
-            parts.iter().for_each(|(name, value)| mode.set(name, *value));
+            for (name, value) in parts {
+                mode.set(name, *value);
+            }
             mode.bits()
         };
         assert_eq!(of(&[]), None);

@@ -108,16 +108,14 @@ fn remotes(ends: &mut Ends<'_>, protocol: &'static str) -> Option<Vec<Remote>> {
 /// An address of our own: `[family,][host,]port`.
 fn local(ends: &mut Ends<'_>, text: &str, span: &Span) -> Option<Local> {
     let read = address::parse_list(text, 0, ends.services);
-    match read.map(|mut list| (list.pop(), list.is_empty())) {
-        Ok((Some(Address { protocol: None, family, host, port: _, number }), true)) => {
-            Some(Local { family, host: host.map(|word| word.text.as_str().into()), port: number })
-        }
-        _ => {
-            let help = Some("write host and port in quotes: laddr=\"192.0.2.1,0\"; port 0 is any".to_owned());
-            ends.report.error(span.clone(), format!("laddr={text} is no address"), help);
-            None
-        }
+    if let Ok((Some(Address { protocol: None, family, host, port: _, number }), true)) =
+        read.map(|mut list| (list.pop(), list.is_empty()))
+    {
+        return Some(Local { family, host: host.map(|word| word.text.as_str().into()), port: number });
     }
+    let help = Some("write host and port in quotes: laddr=\"192.0.2.1,0\"; port 0 is any".to_owned());
+    ends.report.error(span.clone(), format!("laddr={text} is no address"), help);
+    None
 }
 
 fn multicast(ends: &mut Ends<'_>, text: &str, span: &Span) -> Option<Vec<IpAddr>> {
