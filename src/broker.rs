@@ -140,7 +140,9 @@ impl Sources {
         let mut reading = read(&self.inputs);
         if !self.uucp_locks {
             for connection in &mut reading.config.connections {
-                Arc::make_mut(connection).connector.device.uucp_lock = false;
+                if let Some(device) = Arc::make_mut(connection).connector.device_mut() {
+                    device.uucp_lock = false;
+                }
             }
         }
         reading

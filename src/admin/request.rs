@@ -41,11 +41,11 @@ fn at_rest(connection: &Connection) -> Snapshot {
         name: connection.name.clone(),
         accepter: connection.accepter.text.clone(),
         connector: connection.connector.text.clone(),
-        device: connection.connector.device.path.clone(),
+        device: connection.connector.label().clone(),
         enabled: false,
         timeout: connection.timeout,
         clients: Vec::new(),
-        line: configured(&connection.connector.device.line),
+        line: configured(&connection.connector.line()),
         closing: false,
         device_bytes: (0, 0),
     }

@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod announce;
+pub mod connector;
 pub mod convert;
 pub mod error;
 pub mod explain;
@@ -21,8 +22,8 @@ mod tap;
 pub mod values;
 pub mod yaml;
 
-use crate::serial::settings::DeviceConfig;
 use announce::Announce;
+pub use connector::Connector;
 use ipnet::IpNet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -129,15 +130,6 @@ pub struct TcpListen {
     pub nodelay: bool,
     /// `SO_REUSEADDR` on the listener.
     pub reuseaddr: bool,
-}
-
-/// What is opened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Connector {
-    /// As written (after substitution); `\d` in strings, and equal texts share a device.
-    pub text: Arc<str>,
-    /// The serial device.
-    pub device: DeviceConfig,
 }
 
 /// Options of a connection, all with their values.

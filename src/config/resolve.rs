@@ -166,3 +166,7 @@ mod tests;
 #[cfg(test)]
 #[path = "resolve/tests_files.rs"]
 mod tests_files;
+
+#[cfg(test)]
+#[path = "resolve/tests_connectors.rs"]
+mod tests_connectors;

@@ -3,11 +3,10 @@
 //! field that is missing here does not compile.
 
 use super::announce::Announce;
+mod connector;
+
 use super::options::{self, Place, Row};
-use super::{
-    Accepter, Connection, Connector, Family, Led, Options, TcpListen, TelnetOptions, Template, TlsOptions,
-    Traces,
-};
+use super::{Accepter, Connection, Family, Led, Options, TcpListen, TelnetOptions, Template, TlsOptions, Traces};
 use crate::serial::settings::{DeviceConfig, Flow, LineSettings, Rs485};
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -54,8 +53,7 @@ pub fn in_force(connection: &Connection) -> Vec<InForce> {
     let Connection { name: _, enabled: _, timeout: _, accepter, connector, options } = connection;
     let mut list = of_options(options);
     list.extend(of_accepter(accepter));
-    let Connector { text: _, device } = connector;
-    list.extend(of_device(device));
+    list.extend(connector::of_connector(connector));
     list
 }
 
@@ -204,13 +202,17 @@ pub fn of_accepter(accepter: &Accepter) -> Vec<InForce> {
 /// The address that a listener binds, as accepters write it: `ipv4,127.0.0.1,2000`.
 pub fn address_text(tcp: &TcpListen) -> String {
     let TcpListen { family, host, port, nodelay: _, reuseaddr: _ } = tcp;
+    host_text(*family, host.as_deref(), *port)
+}
+
+fn host_text(family: Family, host: Option<&str>, port: u16) -> String {
     let family = match family {
         Family::Any => "",
         Family::V4 => "ipv4,",
         Family::V6 => "ipv6,",
         Family::V6Mapped => "ipv6n4,",
     };
-    let host = host.as_ref().map(|host| format!("{host},")).unwrap_or_default();
+    let host = host.map(|host| format!("{host},")).unwrap_or_default();
     format!("{family}{host}{port}")
 }
 
@@ -271,6 +273,7 @@ fn rs485_text(conf: &Rs485) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Connector;
 
     fn sample() -> Connection {
         Connection {
@@ -282,7 +285,7 @@ mod tests {
                 tls: Some(TlsOptions { key: "k".into(), cert: "c".into(), ca: None, client_auth: false }),
                 tcp: TcpListen { family: Family::Any, host: None, port: 1, nodelay: true, reuseaddr: true },
             },
-            connector: Connector { text: "/dev/x".into(), device: DeviceConfig::new("/dev/x") },
+            connector: Connector::serial("/dev/x", DeviceConfig::new("/dev/x")),
             timeout: None,
             options: Options::default(),
         }
@@ -290,7 +293,10 @@ mod tests {
 
     #[test]
     fn every_value_is_an_option_of_the_table_and_every_active_option_has_a_value() {
-        let list = in_force(&sample());
+        let mut list = in_force(&sample());
+        for target in connector::samples() {
+            list.extend(connector::of_connector(&target));
+        }
         for value in &list {
             assert!(value.row().is_some(), "{value:?}");
         }
@@ -299,7 +305,9 @@ mod tests {
             let part = row.kind == options::Kind::Flag
                 // all of them are refused
                 || row.place == Place::Admin
-                || matches!(row.name, "nouucplock" | "custspeed" | "mode" | "allow-authfail");
+                || matches!(row.name, "nouucplock" | "custspeed" | "mode")
+                || row.place == Place::Layer("trace") && matches!(row.name, "stderr" | "stdout")
+                || matches!(row.name, "umode" | "gmode" | "omode");
             let found = list.iter().any(|v| v.place == row.place && v.name == row.name);
             assert!(found != part, "{:?} {}", row.place, row.name);
         }

@@ -156,7 +156,7 @@ impl Port {
             leaving: Vec::new(),
             dev: DeviceState::Closed,
             to_dev: OutBuf::default(),
-            batch: Batch::new(&conn.options, None, &conn.connector.device.line),
+            batch: Batch::new(&conn.options, None, &conn.connector.line()),
             batch_due: None,
             batch_timer: None,
             closeon: None,
@@ -235,7 +235,7 @@ impl Port {
             if everything {
                 self.poll_timers(cx);
                 self.reap(cx);
-                if self.over() {
+                if self.over(cx) {
                     return Poll::Ready(());
                 }
             }
@@ -271,7 +271,7 @@ impl Port {
                     self.end_all(CloseReason::Disabled);
                 }
                 Some(Command::Refresh) => self.refresh_tls(),
-                Some(Command::Ask(ask)) => self.answer(ask),
+                Some(Command::Ask(ask)) => self.asked(ask),
                 // nobody can talk to the port any more: end as if asked to
                 Some(Command::Shutdown) | None => {
                     self.phase = Phase::Ending(self.now + SHUTDOWN_LIMIT);
@@ -319,6 +319,7 @@ impl Port {
             // newcomers that took the place of kicked clients wait until the device is open again
             self.begin_close(cx);
             self.end_trace();
+            self.give_opening_up();
         }
         if self.idle()
             && let Some(next) = self.next.take()
@@ -345,13 +346,13 @@ impl Port {
         info!(port = %self.name, "runs with its new configuration");
     }
 
-    fn over(&mut self) -> bool {
+    fn over(&mut self, cx: &mut Context<'_>) -> bool {
         match self.phase {
             Phase::Running => false,
             Phase::Retiring => self.idle() && self.leaving.is_empty(),
             Phase::Ending(deadline) => {
                 if self.now >= deadline {
-                    self.abandon_device();
+                    self.abandon_device(cx);
                     self.leaving.clear();
                 }
                 self.idle() && self.leaving.is_empty()
@@ -393,6 +394,7 @@ impl Port {
             .chain(held)
             .chain(self.slow_deadline())
             .chain(self.dev.deadlines())
+            .chain(self.sessions.iter().filter_map(|s| s.owed.due()))
             .min()
     }
 
@@ -405,6 +407,7 @@ impl Port {
             }
         }
         self.poll_device_timers(cx);
+        self.answer_for_far_line(cx);
     }
 
     /// When an idle client is closed: ser2net counts whole seconds from when the device was
@@ -435,7 +438,7 @@ fn info(conn: &Connection) -> PortInfo {
     PortInfo {
         name: conn.name.clone(),
         accepter: conn.accepter.text.clone(),
-        device: conn.connector.device.path.clone(),
+        device: conn.connector.label().clone(),
         enabled: conn.enabled,
     }
 }

@@ -174,7 +174,7 @@ impl Port {
     }
 
     /// Does what an administrator asks. Whoever does not wait for the answer any more gets none.
-    pub(super) fn answer(&mut self, ask: Ask) {
+    pub(super) fn asked(&mut self, ask: Ask) {
         match ask {
             Ask::Snapshot(answer) => {
                 let _ = answer.send(self.snapshot());
@@ -252,13 +252,13 @@ impl Port {
         let base = self.overrides.base;
         let device_bytes = match self.dev {
             DeviceState::Open(_) | DeviceState::Closing(..) => (read - base.0, written - base.1),
-            DeviceState::Closed | DeviceState::Opening(_) => (0, 0),
+            DeviceState::Closed | DeviceState::Opening(_) | DeviceState::Connecting(_) => (0, 0),
         };
         Snapshot {
             name: self.name.clone(),
             accepter: self.conn.accepter.text.clone(),
             connector: self.conn.connector.text.clone(),
-            device: self.conn.connector.device.path.clone(),
+            device: self.conn.connector.label().clone(),
             enabled: !self.overrides.off,
             timeout: self.timeout(),
             closing: clients.is_empty() && matches!(self.dev, DeviceState::Closing(..)),
@@ -270,7 +270,7 @@ impl Port {
 
     fn line_state(&mut self, unused: bool) -> LineState {
         if unused {
-            return configured(&self.conn.connector.device.line);
+            return configured(&self.conn.connector.line());
         }
         match self.dev.open() {
             Some(open) if open.has_modem => {

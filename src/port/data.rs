@@ -184,6 +184,11 @@ impl Port {
                 Poll::Pending => return,
             }
         }
+        if let DeviceState::Open(open) = &mut self.dev
+            && let Err(e) = open.device.poll_flush(cx)
+        {
+            self.write_failed(cx, &e, 0);
+        }
     }
 
     fn write_failed(&mut self, cx: &mut Context<'_>, error: &IoFailure, unsent: usize) {
@@ -230,6 +235,7 @@ impl Port {
                 Poll::Ready(Err(e)) => self.device_lost(cx, &e),
             }
         });
+        self.hear_far_line(cx);
     }
 
     /// Sends on what the device sent, at once or gathered.

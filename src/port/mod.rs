@@ -6,10 +6,12 @@
 
 mod actor;
 pub mod ask;
+mod attached;
 pub mod batch;
 mod control;
 mod data;
 mod device;
+mod far;
 mod mailbox;
 pub mod matcher;
 pub(crate) mod outbuf;

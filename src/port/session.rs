@@ -1,5 +1,6 @@
 //! One client of a port: its stream, its codec and what could not be sent to it yet.
 
+use super::far::Owed;
 use super::outbuf::OutBuf;
 use super::scratch;
 use super::slow::{SLOW_LIMIT, Watch};
@@ -49,6 +50,8 @@ pub(super) struct Session {
     pub(super) ending: Option<CloseReason>,
     /// TLS holds bytes that are not on the wire yet.
     unflushed: bool,
+    /// Answers that it waits for from the far end of a connector.
+    pub(super) owed: Owed,
     /// While it is far behind.
     pub(super) watch: Option<Watch>,
 }
@@ -70,6 +73,7 @@ impl Session {
             malformed: 0,
             ending: None,
             unflushed: false,
+            owed: Owed::default(),
             watch: None,
         }
     }

@@ -181,7 +181,7 @@ impl Port {
     /// The device is open: the banner, then data.
     pub(super) fn greet(&mut self, cx: &mut Context<'_>, index: usize) {
         let peer = self.sessions[index].peer;
-        let line = self.dev.open().map(|open| open.line);
+        let line = self.dev.open().filter(|open| open.device.is_serial()).map(|open| open.line);
         let banner = self.conn.options.banner.as_ref().map(|t| self.fill(t, Some(peer), line));
         let session = &mut self.sessions[index];
         if let Some(text) = banner {

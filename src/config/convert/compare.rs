@@ -147,9 +147,11 @@ fn describe(before: &Connection, after: &Connection) -> String {
     } else if *tcp != after.accepter.tcp {
         parts.push("it would listen at another place".to_owned());
     }
-    let Connector { text, device: _ } = connector;
+    let Connector { text, filters, target } = connector;
     if *text != after.connector.text {
         parts.push(format!("the connector would be '{}' instead of '{text}'", after.connector.text));
+    } else if (filters, target) != (&after.connector.filters, &after.connector.target) {
+        parts.push("it would open something else".to_owned());
     }
     if parts.is_empty() {
         parts.push("it would not be the same".to_owned());

@@ -2,6 +2,7 @@
 
 use super::literal;
 use super::outline::{self, Body, Entry, Value};
+use crate::config::connector::Target;
 use crate::config::gensio::{Layer, Word};
 use crate::config::options::{self, Kind, Place};
 use crate::config::values::{self, InForce};
@@ -130,7 +131,11 @@ pub(super) fn accepter_text(accepter: &Accepter, all: bool) -> String {
 
 /// The connector string for the fields of a connector.
 pub(super) fn connector_text(connector: &Connector, all: bool) -> String {
-    let Connector { text: _, device } = connector;
+    let Connector { text, filters: _, target } = connector;
+    let Target::Serial(device) = target else {
+        // the other types are written in one way only, which is how ser2net 4.6 wants them
+        return text.to_string();
+    };
     let list = said(values::of_device(device), all);
     let DeviceConfig { path, .. } = device;
     let mut parts = vec![layer("serialdev", &list), path.to_string()];

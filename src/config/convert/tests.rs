@@ -371,7 +371,7 @@ fn connector() -> impl Strategy<Value = Connector> {
                 drain_ms: drain.map(|d| d * 10),
                 stall_ms: char_drain.map(|d| d * 10),
             };
-            let mut connector = Connector { text: "".into(), device };
+            let mut connector = Connector::serial("", device);
             connector.text = model::connector_text(&connector, false).into();
             connector
         })

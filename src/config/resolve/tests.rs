@@ -184,7 +184,7 @@ fn accepters_that_are_refused() {
         ("tcp()", "port is missing"),
         ("telnet", "needs something below"),
         ("tcp,127.0.0.1:2000", "127.0.0.1,2000"),
-        ("tcp(laddr=\"127.0.0.1,0\"),2000", "unknown option 'laddr"),
+        ("tcp(laddr=\"127.0.0.1,0\"),2000", "laddr is an option of connectors"),
         ("tcp(oob),2000", "unknown option 'oob'"),
         ("tcp(nodelai=1),2000", "did you mean nodelay?"),
         ("tcp(nodelay=maybe),2000", "true or false, not 'maybe'"),
@@ -253,21 +253,26 @@ fn later_work_does_not_run_half() {
         assert!(diagnostics.iter().all(|d| d.connection.as_deref() == Some("con1")), "{text}");
     }
     for text in [
-        "tcp,127.0.0.1,2000",
-        "127.0.0.1,2000",
-        "tcp,2000",
-        "telnet,tcp,h,2000",
-        "echo",
-        "pty",
-        "dev,/dev/x",
-        "file(infile=/etc/hostname)",
-        "stdio,/bin/cat",
+        "sctp,h,2000",
+        "unixdgm,/x",
+        "unixseq,/x",
+        "mdns,x",
+        "sound",
         "ipmisol,lan -U x",
         "ratelimit(xmit_delay=1m),serialdev,/dev/x",
+        "trace(block=read),serialdev,/dev/x",
         "msgdelim,serialdev,/dev/x",
         "xlt,serialdev,/dev/x",
-        "keepopen,tcp,h,2000",
-        "udp,h,1",
+        "perf,tcp,h,2000",
+        "mux,tcp,h,2000",
+        "relpkt,udp,h,2000",
+        "certauth,ssl(CA=/c),tcp,h,2000",
+        "script(script=x),tcp,h,2000",
+        "kiss,tcp,h,2000",
+        "ax25,tcp,h,2000",
+        "telnet(mode=server),tcp,h,2000",
+        "ssl(mode=server,CA=/c),tcp,h,2000",
+        "stdio(self),cat",
         "dummy",
     ] {
         let (connection, diagnostics) = with("tcp,2000", text, &[]);
@@ -384,7 +389,7 @@ fn serial_settings() {
         let connector = connection.unwrap_or_else(|| panic!("{text}: {}", said(&diagnostics))).connector;
         assert!(diagnostics.is_empty(), "{text}: {}", said(&diagnostics));
         assert_eq!(*connector.text, text);
-        let device = connector.device;
+        let device = connector.device().unwrap();
         assert_eq!(&*device.path, "/dev/ttyS0");
         let mut shown = device.line.to_string();
         for (set, word) in [
@@ -462,7 +467,7 @@ fn serial_settings_that_are_refused() {
 
 #[test]
 fn devices() {
-    let device = |text: &str| with("tcp,2000", text, &[]).0.unwrap().connector.device;
+    let device = |text: &str| with("tcp,2000", text, &[]).0.unwrap().connector.device().unwrap().clone();
     assert_eq!(device("/dev/ttyS1,19200").line.baud, 19200);
     assert_eq!(&*device("sdev,/dev/ttyS1").path, "/dev/ttyS1");
     assert_eq!(&*device("serialdev,ttyS0,9600n81").path, "ttyS0");

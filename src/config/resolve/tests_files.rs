@@ -134,10 +134,10 @@ fn defaults_in_force() {
         );
     let (config, diagnostics) = file.resolve();
     let [a, b] = config.connections.as_slice() else { panic!("{}", said(&diagnostics)) };
-    assert_eq!(a.connector.device.line.to_string(), "115200E71");
-    assert!(a.connector.device.line.local && a.accepter.telnet.unwrap().rfc2217 && a.options.kickolduser);
+    assert_eq!(a.connector.line().to_string(), "115200E71");
+    assert!(a.connector.line().local && a.accepter.telnet.unwrap().rfc2217 && a.options.kickolduser);
     assert_eq!((a.options.max_connections, b.options.max_connections), (2, 4));
-    assert_eq!(b.connector.device.line.to_string(), "9600N81");
+    assert_eq!(b.connector.line().to_string(), "9600N81");
     assert!(!b.accepter.telnet.unwrap().rfc2217);
     assert_eq!(a.options.remaddr[0].net.to_string(), "10.0.0.1/32");
     assert_eq!(b.options.remaddr.iter().map(|r| r.net.to_string()).collect::<Vec<_>>(), ["10.0.0.2/32"]);
@@ -146,7 +146,7 @@ fn defaults_in_force() {
 
     let bad = File::default().in_force("speed", "abc").connection("a", "tcp,2000", DEVICE, &[]);
     let (config, diagnostics) = bad.resolve();
-    assert_eq!(config.connections[0].connector.device.line.to_string(), "9600N81");
+    assert_eq!(config.connections[0].connector.line().to_string(), "9600N81");
     assert!(said(&diagnostics).contains("9600N81 is used"));
 }
 
