@@ -8,6 +8,7 @@ use crate::config::{self, Config};
 use crate::descriptors;
 use crate::http::{self, HttpState};
 use crate::metrics::{Metrics, ReloadOutcome};
+use crate::net::wrap;
 use crate::port::{Claims, Environment};
 use crate::process::{Signal, Signals, notify};
 use crate::reconcile::{Step, Told, reconcile};
@@ -150,6 +151,8 @@ impl Broker {
             metrics: Arc::new(metrics),
             status: StatusTable::new(),
             names: Arc::default(),
+            wrap: wrap::Files::default(),
+            stdio_left: Arc::default(),
             signature: signature.unwrap_or(DEFAULT_SIGNATURE).into(),
         };
         Ok(Self { supervisor: Supervisor::new(env.clone()), sources, env, http: None })
@@ -173,6 +176,10 @@ impl Broker {
                 () = tick(&mut alive) => {
                     notify::alive();
                     continue;
+                }
+                () = self.env.stdio_left.notified() => {
+                    info!("the client on standard input has left: the program ends");
+                    break;
                 }
             };
             match signal {

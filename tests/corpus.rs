@@ -128,7 +128,8 @@ fn read(path: &Path) -> Ours {
 }
 
 fn listening(config: &Config) -> Ports {
-    config.connections.iter().filter(|c| c.enabled).map(|c| c.accepter.tcp.port.to_string()).collect()
+    let enabled = config.connections.iter().filter(|c| c.enabled);
+    enabled.flat_map(|c| c.accepter.listen.addresses()).map(|address| address.port.to_string()).collect()
 }
 
 /// What is different, in the notation of `DIFFERENCES.md`; nothing when the two agree.
@@ -343,9 +344,9 @@ fn run(entry: &Entry) -> Result<(), String> {
     let mut script = "ip link set lo up".to_owned();
     let mut addresses = BTreeSet::new();
     for connection in resolve::resolve(&raw).0.connections {
-        let host =
-            connection.accepter.tcp.host.as_ref().and_then(|host| host.parse::<std::net::IpAddr>().ok());
-        addresses.extend(host.filter(|host| !host.is_loopback() && !host.is_unspecified()));
+        let hosts = connection.accepter.listen.addresses().iter().filter_map(|address| address.host.as_ref());
+        let hosts = hosts.filter_map(|host| host.parse::<std::net::IpAddr>().ok());
+        addresses.extend(hosts.filter(|host| !host.is_loopback() && !host.is_unspecified()));
     }
     for address in addresses {
         let _ = write!(script, " && ip addr add {address} dev lo");

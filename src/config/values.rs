@@ -4,7 +4,8 @@
 
 use super::options::{self, Place, Row};
 use super::{
-    Accepter, Connection, Connector, Family, Options, TcpListen, TelnetOptions, Template, TlsOptions,
+    Accepter, Connection, Connector, Family, Listen, ListenAddress, Options, StdioListen, TcpListen,
+    TelnetOptions, Template, TlsOptions, UdpListen, UnixListen,
 };
 use crate::serial::settings::{DeviceConfig, Flow, LineSettings, Rs485};
 use std::fmt::Write as _;
@@ -133,7 +134,7 @@ pub fn of_options(options: &Options) -> Vec<InForce> {
 
 /// The options of the types that an accepter is made of.
 pub fn of_accepter(accepter: &Accepter) -> Vec<InForce> {
-    let Accepter { text: _, telnet, tls, tcp } = accepter;
+    let Accepter { text: _, telnet, tls, listen } = accepter;
     let mut list = Vec::new();
     if let Some(telnet) = telnet {
         let TelnetOptions { rfc2217 } = telnet;
@@ -147,15 +148,61 @@ pub fn of_accepter(accepter: &Accepter) -> Vec<InForce> {
         list.push(of("ca").maybe(ca.as_ref().map(|ca| ca.display().to_string())));
         list.push(of("clientauth").is(client_auth));
     }
-    let TcpListen { family: _, host: _, port: _, nodelay, reuseaddr } = tcp;
-    list.push(slot(Place::Layer("tcp"), "nodelay").is(nodelay));
-    list.push(slot(Place::Layer("tcp"), "reuseaddr").is(reuseaddr));
+    list.extend(of_listen(listen));
     list
 }
 
-/// The address that a listener binds, as accepters write it: `ipv4,127.0.0.1,2000`.
-pub fn address_text(tcp: &TcpListen) -> String {
-    let TcpListen { family, host, port, nodelay: _, reuseaddr: _ } = tcp;
+/// The options of a transport.
+fn of_listen(listen: &Listen) -> Vec<InForce> {
+    match listen {
+        Listen::Tcp(TcpListen { addresses: _, nodelay, reuseaddr, wrap, wrap_name }) => {
+            let of = |name| slot(Place::Layer("tcp"), name);
+            vec![
+                of("nodelay").is(nodelay),
+                of("reuseaddr").is(reuseaddr),
+                of("tcpd").is(wrap),
+                of("tcpdname").is(wrap_name),
+            ]
+        }
+        Listen::Udp(UdpListen { addresses: _, reuseaddr }) => {
+            vec![slot(Place::Layer("udp"), "reuseaddr").is(reuseaddr)]
+        }
+        Listen::Unix(UnixListen { path: _, delsock, mode, owner, group }) => {
+            let of = |name| slot(Place::Layer("unix"), name);
+            vec![
+                of("delsock").is(delsock),
+                of("perm").maybe(mode.map(|mode| format!("{mode:03o}"))),
+                of("owner").maybe(owner.as_ref().map(ToString::to_string)),
+                of("group").maybe(group.as_ref().map(ToString::to_string)),
+            ]
+        }
+        Listen::Stdio(StdioListen { raw }) => vec![slot(Place::Layer("stdio"), "raw").is(raw)],
+        Listen::Dummy => Vec::new(),
+    }
+}
+
+/// The type of a transport, as accepters write it.
+pub fn transport_name(listen: &Listen) -> &'static str {
+    match listen {
+        Listen::Tcp(_) => "tcp",
+        Listen::Udp(_) => "udp",
+        Listen::Unix(_) => "unix",
+        Listen::Stdio(_) => "stdio",
+        Listen::Dummy => "dummy",
+    }
+}
+
+/// What follows the type of a transport: the addresses that it binds, as `ipv4,127.0.0.1,2000`, or
+/// a path. Empty for those that take nothing.
+pub fn address_text(listen: &Listen) -> String {
+    match listen {
+        Listen::Unix(unix) => unix.path.to_string(),
+        _ => listen.addresses().iter().map(one_address).collect::<Vec<_>>().join(","),
+    }
+}
+
+fn one_address(address: &ListenAddress) -> String {
+    let ListenAddress { family, host, port } = address;
     let family = match family {
         Family::Any => "",
         Family::V4 => "ipv4,",
@@ -210,6 +257,26 @@ fn rs485_text(conf: &Rs485) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Wrap;
+
+    fn place() -> Box<[ListenAddress]> {
+        [ListenAddress { family: Family::Any, host: None, port: 1 }].into()
+    }
+
+    fn tcp() -> Listen {
+        let (wrap, wrap_name) = (Wrap::default(), "ser2net".into());
+        Listen::Tcp(TcpListen { addresses: place(), nodelay: true, reuseaddr: true, wrap, wrap_name })
+    }
+
+    /// One of each other transport.
+    fn others() -> [Listen; 3] {
+        let path = "/s".into();
+        [
+            Listen::Udp(UdpListen { addresses: place(), reuseaddr: false }),
+            Listen::Unix(UnixListen { path, delsock: false, mode: None, owner: None, group: None }),
+            Listen::Stdio(StdioListen::default()),
+        ]
+    }
 
     fn sample() -> Connection {
         Connection {
@@ -219,7 +286,7 @@ mod tests {
                 text: "telnet,ssl,tcp,1".into(),
                 telnet: Some(TelnetOptions::default()),
                 tls: Some(TlsOptions { key: "k".into(), cert: "c".into(), ca: None, client_auth: false }),
-                tcp: TcpListen { family: Family::Any, host: None, port: 1, nodelay: true, reuseaddr: true },
+                listen: tcp(),
             },
             connector: Connector { text: "/dev/x".into(), device: DeviceConfig::new("/dev/x") },
             timeout: None,
@@ -229,14 +296,18 @@ mod tests {
 
     #[test]
     fn every_value_is_an_option_of_the_table_and_every_active_option_has_a_value() {
-        let list = in_force(&sample());
+        let mut list = in_force(&sample());
+        list.extend(others().iter().flat_map(of_listen));
         for value in &list {
             assert!(value.row().is_some(), "{value:?}");
         }
         for row in options::OPTIONS.iter().filter(|row| row.status == options::Status::Active) {
             // parts of the speed, or ways to say the same as another option
             let part = row.kind == options::Kind::Flag
-                || matches!(row.name, "nouucplock" | "custspeed" | "mode" | "allow-authfail");
+                || matches!(
+                    row.name,
+                    "nouucplock" | "custspeed" | "mode" | "allow-authfail" | "umode" | "gmode" | "omode"
+                );
             let found = list.iter().any(|v| v.place == row.place && v.name == row.name);
             assert!(found != part, "{:?} {}", row.place, row.name);
         }
@@ -244,7 +315,9 @@ mod tests {
 
     #[test]
     fn built_in_values_are_known_as_such() {
-        let odd: Vec<_> = in_force(&sample()).into_iter().filter(|v| !v.is_built_in()).collect();
+        let mut odd = in_force(&sample());
+        odd.extend(others().iter().flat_map(of_listen));
+        odd.retain(|v| !v.is_built_in());
         let names: Vec<_> = odd.iter().map(|v| v.name).collect();
         assert_eq!(names, ["key", "cert"], "{odd:?}");
     }

@@ -94,6 +94,8 @@ labels! {
         DeviceBusy = "device_busy",
         /// The address is not among those allowed.
         NotAllowed = "not_allowed",
+        /// The files of hosts_access(5) do not let it in.
+        Wrapped = "hosts_access",
         /// The TLS handshake failed or took too long.
         Tls = "tls",
         /// The port is being closed or replaced.
@@ -214,6 +216,8 @@ labels! {
         OneWay = "one_way",
         /// A client was closed before it got them.
         ClientClosed = "client_closed",
+        /// Datagrams came faster than they could be taken.
+        Overrun = "overrun",
     }
 }
 

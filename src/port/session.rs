@@ -4,12 +4,12 @@ use super::outbuf::OutBuf;
 use super::scratch;
 use super::slow::{SLOW_LIMIT, Watch};
 use crate::metrics::CloseReason;
+use crate::net::peer::Peer;
 use crate::net::stream::Stream;
 use crate::serial::request::{Notice, Reply, Request};
 use crate::status::ClientReporter;
 use crate::telnet::{Codec, escape};
 use std::io;
-use std::net::SocketAddr;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -25,7 +25,7 @@ pub(super) struct Held {
 /// An attached client.
 #[derive(Debug)]
 pub(super) struct Session {
-    pub(super) peer: SocketAddr,
+    pub(super) peer: Peer,
     pub(super) stream: Stream,
     pub(super) codec: Option<Box<Codec>>,
     /// Ready for the wire (escaped), not written yet.
@@ -45,14 +45,16 @@ pub(super) struct Session {
     pub(super) malformed: u64,
     /// Why it is to be taken off the port; looked at when the poll is over.
     pub(super) ending: Option<CloseReason>,
-    /// TLS holds bytes that are not on the wire yet.
+    /// The stream holds bytes that are not on the wire yet.
     unflushed: bool,
+    /// Most payload bytes in a datagram, where the stream is one of datagrams.
+    pub(super) datagram: Option<usize>,
     /// While it is far behind.
     pub(super) watch: Option<Watch>,
 }
 
 impl Session {
-    pub(super) fn new(peer: SocketAddr, stream: Stream, codec: Option<Box<Codec>>, now: Instant) -> Self {
+    pub(super) fn new(peer: Peer, stream: Stream, codec: Option<Box<Codec>>, now: Instant) -> Self {
         Self {
             peer,
             stream,
@@ -67,6 +69,7 @@ impl Session {
             malformed: 0,
             ending: None,
             unflushed: false,
+            datagram: None,
             watch: None,
         }
     }
@@ -76,7 +79,10 @@ impl Session {
         if let Some(report) = &self.report {
             report.sent(data.len());
         }
-        self.send_escaping(cx, data);
+        match self.datagram {
+            Some(size) => data.chunks(size.max(1)).for_each(|datagram| self.send_escaping(cx, datagram)),
+            None => self.send_escaping(cx, data),
+        }
     }
 
     /// Sends text of ours, escaped as telnet needs it but not counted as payload.
@@ -125,7 +131,7 @@ impl Session {
             }
         }
         self.out.push(wire);
-        if matches!(self.stream, Stream::Tls(_)) {
+        if self.stream.holds_back() {
             self.unflushed = true;
             let _ = self.poll_out(cx);
         }
@@ -191,7 +197,7 @@ impl Session {
         self.out.len() + self.parked.len()
     }
 
-    /// Like [`Session::unsent`], but not 0 either while TLS holds something back.
+    /// Like [`Session::unsent`], but not 0 either while the stream holds something back.
     pub(super) fn backlog(&self) -> usize {
         self.unsent() + usize::from(self.unflushed)
     }
