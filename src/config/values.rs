@@ -197,11 +197,16 @@ pub fn transport_name(listen: &Listen) -> &'static str {
 pub fn address_text(listen: &Listen) -> String {
     match listen {
         Listen::Unix(unix) => unix.path.to_string(),
-        _ => listen.addresses().iter().map(one_address).collect::<Vec<_>>().join(","),
+        _ => {
+            let addresses = listen.addresses();
+            let texts: Vec<_> = addresses.iter().map(|a| one_address(a, addresses.len() > 1)).collect();
+            texts.join(",")
+        }
     }
 }
 
-fn one_address(address: &ListenAddress) -> String {
+/// `among`: there are others, so that a host must be written: `*` for all.
+fn one_address(address: &ListenAddress, among: bool) -> String {
     let ListenAddress { family, host, port } = address;
     let family = match family {
         Family::Any => "",
@@ -209,8 +214,10 @@ fn one_address(address: &ListenAddress) -> String {
         Family::V6 => "ipv6,",
         Family::V6Mapped => "ipv6n4,",
     };
-    let host = host.as_ref().map(|host| format!("{host},")).unwrap_or_default();
-    format!("{family}{host}{port}")
+    match host.as_deref().or(among.then_some("*")) {
+        Some(host) => format!("{family}{host},{port}"),
+        None => format!("{family}{port}"),
+    }
 }
 
 /// The settings of a device.

@@ -243,7 +243,7 @@ fn accepters_that_are_refused() {
         ("ssl,telnet,tcp,2000", "telnet,ssl,tcp"),
         ("ssl,ssl,tcp,2000", "ssl twice"),
         ("ssl,udp,2000", "put tcp or unix below ssl"),
-        ("pty", "cannot be"),
+        ("pty", "can only be opened, not listened to"),
         ("unixseq,/tmp/s", "use unix"),
         ("udp", "the port is missing [write for instance udp,2000]"),
         ("udp(nodelay),2000", "unknown option 'nodelay' of udp"),
