@@ -195,14 +195,12 @@ pub fn transport_name(listen: &Listen) -> &'static str {
 /// What follows the type of a transport: the addresses that it binds, as `ipv4,127.0.0.1,2000`, or
 /// a path. Empty for those that take nothing.
 pub fn address_text(listen: &Listen) -> String {
-    match listen {
-        Listen::Unix(unix) => unix.path.to_string(),
-        _ => {
-            let addresses = listen.addresses();
-            let texts: Vec<_> = addresses.iter().map(|a| one_address(a, addresses.len() > 1)).collect();
-            texts.join(",")
-        }
+    if let Listen::Unix(unix) = listen {
+        return unix.path.to_string();
     }
+    let addresses = listen.addresses();
+    let texts: Vec<_> = addresses.iter().map(|a| one_address(a, addresses.len() > 1)).collect();
+    texts.join(",")
 }
 
 /// `among`: there are others, so that a host must be written: `*` for all.

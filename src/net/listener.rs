@@ -52,14 +52,14 @@ enum State {
     Stopped,
 }
 
-/// What is bound.
+/// What is bound. What is seldom is in a box, because every port has room for it.
 #[derive(Debug)]
 enum Sockets {
     Tcp(Vec<TcpListener>),
-    Udp(udp::Bound),
-    Unix(unix::Bound),
+    Udp(Box<udp::Bound>),
+    Unix(Box<unix::Bound>),
     /// Standard input and output, until they are the client.
-    Stdio(Option<Stdio>),
+    Stdio(Option<Box<Stdio>>),
     Dummy,
 }
 
@@ -132,15 +132,12 @@ impl Listener {
 
     fn attempt(&mut self) {
         self.timer = None;
-        match bind::numeric(self.config.addresses()) {
-            Some(targets) => self.bind(&targets),
-            None => {
-                let (names, config) = (Arc::clone(&self.names), self.config.clone());
-                self.state =
-                    State::Resolving(tokio::spawn(
-                        async move { bind::resolve(&names, config.addresses()).await },
-                    ));
-            }
+        if let Some(targets) = bind::numeric(self.config.addresses()) {
+            self.bind(&targets);
+        } else {
+            let (names, config) = (Arc::clone(&self.names), self.config.clone());
+            let look_up = async move { bind::resolve(&names, config.addresses()).await };
+            self.state = State::Resolving(tokio::spawn(look_up));
         }
     }
 
@@ -164,10 +161,10 @@ impl Listener {
             }
             Listen::Udp(config) => {
                 let kind = Kind::Udp { reuseaddr: config.reuseaddr };
-                Sockets::Udp(udp::Bound::new(bind::all(targets, kind)?)?)
+                Sockets::Udp(Box::new(udp::Bound::new(bind::all(targets, kind)?)?))
             }
-            Listen::Unix(config) => Sockets::Unix(unix::Bound::new(config)?),
-            Listen::Stdio(config) => Sockets::Stdio(Some(Stdio::take(*config)?)),
+            Listen::Unix(config) => Sockets::Unix(Box::new(unix::Bound::new(config)?)),
+            Listen::Stdio(config) => Sockets::Stdio(Some(Box::new(Stdio::take(*config)?))),
             Listen::Dummy => Sockets::Dummy,
         })
     }
@@ -243,7 +240,7 @@ impl Sockets {
                 udp::Event::Lost(count) => Event::Lost(count),
             }),
             Self::Stdio(stdio) => match stdio.take() {
-                Some(stdio) => Poll::Ready(Ok(Event::Client(Stream::Stdio(Box::new(stdio)), Peer::Stdio))),
+                Some(stdio) => Poll::Ready(Ok(Event::Client(Stream::Stdio(stdio), Peer::Stdio))),
                 None => Poll::Pending,
             },
             Self::Dummy => Poll::Pending,

@@ -250,9 +250,9 @@ mod tests {
     async fn what_is_not_read_is_bounded() {
         let mut bound = bound();
         let sender = sender(bound.addresses()[0]);
-        sender.send(&[7; 40_000]).unwrap();
+        sender.send(&vec![7; 40_000]).unwrap();
         let Event::Client(client, _) = next(&mut bound).await else { panic!("no client") };
-        sender.send(&[7; 40_000]).unwrap();
+        sender.send(&vec![7; 40_000]).unwrap();
         assert!(matches!(next(&mut bound).await, Event::Lost(40_000)));
         drop(client);
     }

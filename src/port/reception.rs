@@ -114,7 +114,7 @@ fn local(stream: &Stream) -> Option<IpAddr> {
 async fn say(stream: &mut Stream, text: &str) {
     let sent = poll_fn(|cx| match stream.poll_write(cx, text.as_bytes()) {
         Poll::Pending => Poll::Ready(Ok(0)),
-        ready => ready,
+        ready @ Poll::Ready(_) => ready,
     });
     // a client that has gone need not be told
     let _ = sent.await;

@@ -58,7 +58,7 @@ fn clients_that_the_files_keep_out_are_told_and_closed() {
         if let Some(text) = refusal {
             assert_eq!(client.rest(), (text.as_bytes().to_vec(), End::Fin), "{what}");
             broker.log.wait(&["refused by /etc/hosts.deny line 1"]);
-            broker.wait_metric("serbroker_refusals_total", &["reason=\"hosts_access\""], 1);
+            broker.wait_metric("serbroker_port_refusals_total", &["reason=\"hosts_access\""], 1);
         } else {
             client.send(b"x");
             assert_eq!(pty.read(1), b"x", "{what}");

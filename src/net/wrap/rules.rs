@@ -92,17 +92,13 @@ fn with_options(mut allowed: bool, options: &[String]) -> (bool, Option<String>)
             "" => {}
             "allow" => allowed = true,
             "deny" => allowed = false,
-            // the client would get a program of the rule instead of this one
-            "twist" => {
-                allowed = false;
-                ignored = Some(option.to_owned());
-            }
             "spawn" | "severity" | "keepalive" | "linger" | "rfc931" | "banners" | "nice" | "setenv"
             | "umask" | "user" | "aclexec" => {
                 // a program that decides cannot be asked: nobody gets in by it
                 allowed &= name != "aclexec";
                 ignored = Some(option.to_owned());
             }
+            // twist: the client would get a program of the rule; others nobody knows
             _ => {
                 allowed = false;
                 ignored = Some(option.to_owned());

@@ -133,7 +133,7 @@ impl Bottom<'_> {
             let host = address.host.map(|h| h.text.into());
             addresses.push(ListenAddress { family: address.family, host, port: address.number });
         }
-        Some(addresses.into()).filter(|list: &Box<[_]>| !list.is_empty())
+        if addresses.is_empty() { None } else { Some(addresses.into()) }
     }
 
     fn tcp(&self, addresses: Box<[ListenAddress]>, report: &mut Report) -> TcpListen {
