@@ -11,6 +11,7 @@ use crate::descriptors;
 use crate::http::{self, HttpState};
 use crate::mdns::{self, Responder, Services};
 use crate::metrics::{Metrics, ReloadOutcome};
+use crate::net::wrap;
 use crate::port::{Claims, Environment};
 use crate::process::{Signal, Signals, notify};
 use crate::reconcile::{Step, Told, reconcile};
@@ -182,6 +183,8 @@ impl Broker {
             status: StatusTable::new(),
             names: Arc::default(),
             events: Arc::default(),
+            wrap: wrap::Files::default(),
+            stdio_left: Arc::default(),
             signature: signature.unwrap_or(DEFAULT_SIGNATURE).into(),
             traces: Arc::default(),
             leds: Arc::default(),
@@ -239,6 +242,10 @@ impl Broker {
                         self.settled();
                     }
                     continue;
+                }
+                () = self.env.stdio_left.notified() => {
+                    info!("the client on standard input has left: the program ends");
+                    break;
                 }
             };
             match signal {

@@ -4,7 +4,9 @@
 //! of the machine. It exists only while something is announced.
 
 use crate::config::Connection;
+use crate::config::Listen;
 use crate::config::announce::{Announce, NetType};
+use crate::config::values::transport_name;
 use mdns_sd::{Error, IfKind, ServiceDaemon, ServiceInfo};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,6 +17,8 @@ use tracing::{info, warn};
 
 /// Type of services that say none, as ser2net announces them.
 const SERVICE: &str = "_iostream._tcp";
+/// The same over UDP.
+const DATAGRAMS: &str = "_iostream._udp";
 /// The goodbye of a service must be out by then; the program does not wait longer.
 const GOODBYE: Duration = Duration::from_millis(300);
 /// Where the kernel tells about terminals.
@@ -44,12 +48,16 @@ pub type Services = BTreeMap<Arc<str>, Service>;
 /// The services of a configuration. Reads what the kernel tells of devices where that is asked for.
 pub fn services(connections: &[Arc<Connection>]) -> Services {
     let enabled = connections.iter().filter(|c| c.enabled);
-    // a port that the kernel chooses is not known here
-    let known = enabled.filter(|c| c.accepter.tcp.port != 0);
-    known.filter_map(|c| Some((c.name.clone(), service(c, c.options.announce.as_deref()?)))).collect()
+    enabled
+        .filter_map(|c| {
+            // a port that the kernel chooses is not known here, and other transports have none
+            let port = c.accepter.listen.addresses().first().map(|at| at.port).filter(|port| *port != 0)?;
+            Some((c.name.clone(), service(c, port, c.options.announce.as_deref()?)))
+        })
+        .collect()
 }
 
-fn service(connection: &Connection, announce: &Announce) -> Service {
+fn service(connection: &Connection, port: u16, announce: &Announce) -> Service {
     let Announce { enabled: _, interface, net_type, name, service, domain, host, texts, attributes } =
         announce;
     let device = connection.connector.label();
@@ -59,12 +67,13 @@ fn service(connection: &Connection, announce: &Announce) -> Service {
     if *attributes {
         all.extend(of_device(Path::new(&**device), Path::new(TERMINALS)));
     }
+    let by_default = if matches!(connection.accepter.listen, Listen::Udp(_)) { DATAGRAMS } else { SERVICE };
     let domain = domain.as_deref().unwrap_or("local").trim_matches('.');
     Service {
         instance: name.clone().unwrap_or_else(|| connection.name.to_string()),
-        kind: format!("{}.{domain}.", service.as_deref().unwrap_or(SERVICE)),
+        kind: format!("{}.{domain}.", service.as_deref().unwrap_or(by_default)),
         host: host.clone(),
-        port: connection.accepter.tcp.port,
+        port,
         texts: all,
         interface: *interface,
         net_type: *net_type,
@@ -76,7 +85,8 @@ fn stack(connection: &Connection) -> String {
     let accepter = &connection.accepter;
     let telnet = accepter.telnet.map(|t| if t.rfc2217 { "telnet(rfc2217)," } else { "telnet," });
     let tls = accepter.tls.as_ref().map(|_| "ssl,");
-    format!("{}{}tcp", telnet.unwrap_or_default(), tls.unwrap_or_default())
+    let transport = transport_name(&accepter.listen);
+    format!("{}{}{transport}", telnet.unwrap_or_default(), tls.unwrap_or_default())
 }
 
 /// `devicetype` of a terminal, and for one on USB what its descriptors say.

@@ -44,16 +44,15 @@ pub fn reconcile(running: &Told, desired: &[Arc<Connection>]) -> Vec<Step> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Accepter, Connector, Family, Options, TcpListen};
+    use crate::config::{Accepter, Connector, Listen, Options};
     use crate::serial::settings::DeviceConfig;
 
     fn connection(name: &str, path: &str) -> Connection {
         let device = DeviceConfig::new(path);
-        let tcp = TcpListen { family: Family::Any, host: None, port: 2000, nodelay: true, reuseaddr: true };
         Connection {
             name: name.into(),
             enabled: true,
-            accepter: Accepter { text: "2000".into(), telnet: None, tls: None, tcp },
+            accepter: Accepter { text: "2000".into(), telnet: None, tls: None, listen: Listen::Dummy },
             connector: Connector::serial(path, device),
             timeout: None,
             options: Options::default(),

@@ -7,8 +7,8 @@
 use crate::metrics::{
     CloseReason, DeviceFailure, Direction, Metrics, PortCounters, PortMetrics, PortState, Refusal,
 };
+use crate::net::peer::Peer;
 use serde::Serialize;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -43,8 +43,8 @@ pub struct PortStatus {
 /// One attached client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ClientStatus {
-    /// Its address and port.
-    pub peer: SocketAddr,
+    /// Its address and port, `unix` or `stdio`.
+    pub peer: Peer,
     /// When it was let in: seconds since the Unix epoch.
     pub since: u64,
     /// Bytes received from it.
@@ -107,7 +107,7 @@ struct Now {
 
 #[derive(Debug)]
 struct Client {
-    peer: SocketAddr,
+    peer: Peer,
     since: SystemTime,
     from: AtomicU64,
     to: AtomicU64,
@@ -143,7 +143,7 @@ impl Shared {
 impl Client {
     fn status(&self) -> ClientStatus {
         ClientStatus {
-            peer: self.peer,
+            peer: self.peer.clone(),
             since: self.since.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
             bytes_from_client: self.from.load(Ordering::Relaxed),
             bytes_to_client: self.to.load(Ordering::Relaxed),
@@ -268,7 +268,7 @@ impl PortReporter {
     }
 
     /// A client was let in. It counts as attached as long as the returned value lives.
-    pub fn client_joined(&self, peer: SocketAddr) -> ClientReporter {
+    pub fn client_joined(&self, peer: Peer) -> ClientReporter {
         let client = Arc::new(Client {
             peer,
             since: SystemTime::now(),
@@ -397,8 +397,8 @@ mod tests {
     fn clients_come_and_go_with_their_counts() {
         let (table, metrics) = setup();
         let port = table.register(&metrics, info("a"));
-        let peer: SocketAddr = "[::1]:4000".parse().unwrap();
-        let mut client = port.client_joined(peer);
+        let peer = Peer::Ip("[::1]:4000".parse().unwrap());
+        let mut client = port.client_joined(peer.clone());
         client.received(3);
         client.sent(10);
         client.sent(1);

@@ -7,6 +7,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use serbroker::config::Listen;
 use serbroker::config::error::{Diagnostic, Severity};
 use serbroker::config::load::{Inputs, load};
 use serbroker::config::{Config, render, resolve};
@@ -128,7 +129,12 @@ fn read(path: &Path) -> Ours {
 }
 
 fn listening(config: &Config) -> Ports {
-    config.connections.iter().filter(|c| c.enabled).map(|c| c.accepter.tcp.port.to_string()).collect()
+    let mut ports = Ports::new();
+    for accepter in config.connections.iter().filter(|c| c.enabled).map(|c| &c.accepter) {
+        let kind = if matches!(accepter.listen, Listen::Udp(_)) { "udp/" } else { "" };
+        ports.extend(accepter.listen.addresses().iter().map(|address| format!("{kind}{}", address.port)));
+    }
+    ports
 }
 
 /// What is different, in the notation of `DIFFERENCES.md`; nothing when the two agree.
@@ -343,9 +349,9 @@ fn run(entry: &Entry) -> Result<(), String> {
     let mut script = "ip link set lo up".to_owned();
     let mut addresses = BTreeSet::new();
     for connection in resolve::resolve(&raw).0.connections {
-        let host =
-            connection.accepter.tcp.host.as_ref().and_then(|host| host.parse::<std::net::IpAddr>().ok());
-        addresses.extend(host.filter(|host| !host.is_loopback() && !host.is_unspecified()));
+        let hosts = connection.accepter.listen.addresses().iter().filter_map(|address| address.host.as_ref());
+        let hosts = hosts.filter_map(|host| host.parse::<std::net::IpAddr>().ok());
+        addresses.extend(hosts.filter(|host| !host.is_loopback() && !host.is_unspecified()));
     }
     for address in addresses {
         let _ = write!(script, " && ip addr add {address} dev lo");
@@ -379,7 +385,10 @@ fn run(entry: &Entry) -> Result<(), String> {
             return Err(format!("did not become ready: {}", log()));
         }
     }
-    let port = |socket: &String| socket.rsplit(':').next().unwrap_or("").to_owned();
+    let port = |socket: &String| {
+        let kind = if socket.starts_with("udp/") { "udp/" } else { "" };
+        format!("{kind}{}", socket.rsplit(':').next().unwrap_or(""))
+    };
     // host names are looked up while the other ports already serve
     let sockets = loop {
         let sockets = sockets(child.0.id());
@@ -391,21 +400,30 @@ fn run(entry: &Entry) -> Result<(), String> {
         }
         std::thread::sleep(Duration::from_millis(5));
     };
+    // ser2net 3.5 has two sockets for all addresses, where one of both families does
+    let second = |socket: &str| {
+        socket
+            .strip_prefix("udp/0.0.0.0:")
+            .is_some_and(|port| entry.sockets.contains(&format!("udp/*:{port}")))
+    };
     let known = entry.sockets.iter().filter(|socket| ours.ports.contains(&port(socket)));
-    let expected: BTreeSet<&String> = known.filter(|socket| !socket.starts_with("udp/")).collect();
+    let expected: BTreeSet<&String> = known.filter(|socket| !second(socket)).collect();
     let both: Ports = expected.iter().map(|socket| port(socket)).collect();
     let found: BTreeSet<&String> = sockets.iter().filter(|socket| both.contains(&port(socket))).collect();
     if expected == found { Ok(()) } else { Err(format!("listens on {found:?}, ser2net on {expected:?}")) }
 }
 
-/// The listening TCP sockets in a process' network namespace, as `ss` writes them.
+/// The listening sockets in a process' network namespace, as `ss` writes them; `udp/` before UDP's.
 fn sockets(process: u32) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    for table in ["tcp", "tcp6"] {
+    // the state of sockets that wait for clients: TCP_LISTEN, and TCP_CLOSE for UDP
+    for (table, kind, waiting) in
+        [("tcp", "", "0A"), ("tcp6", "", "0A"), ("udp", "udp/", "07"), ("udp6", "udp/", "07")]
+    {
         let text = fs::read_to_string(format!("/proc/{process}/net/{table}")).unwrap();
         for line in text.lines().skip(1) {
             let fields: Vec<&str> = line.split_whitespace().collect();
-            if fields[3] != "0A" {
+            if fields[3] != waiting {
                 continue;
             }
             let (address, port) = fields[1].split_once(':').unwrap();
@@ -422,7 +440,7 @@ fn sockets(process: u32) -> BTreeSet<String> {
                     host => format!("[{host}]"),
                 },
             };
-            found.insert(format!("{host}:{port}"));
+            found.insert(format!("{kind}{host}:{port}"));
         }
     }
     found

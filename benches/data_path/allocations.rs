@@ -103,6 +103,8 @@ fn start(runtime: &Runtime, text: String) -> Result<(port::Handle, tokio::task::
     let env = Environment {
         events: Arc::default(),
         names: Arc::default(),
+        wrap: serbroker::net::wrap::Files::default(),
+        stdio_left: Arc::default(),
         claims: Arc::new(Claims::default()),
         metrics: Arc::new(Metrics::new().map_err(|error| error.to_string())?),
         status: StatusTable::new(),

@@ -12,21 +12,22 @@ pub mod request;
 pub mod session;
 pub mod show;
 
-use crate::config::Admin;
+use crate::config::{Accepter, Admin};
 use crate::log::{LeftOut, RepeatLimiter};
 use crate::net::listener::{self, Event, Listener};
 use crate::net::names::Names;
+use crate::net::peer::Peer;
 use crate::net::stream::Stream;
 use crate::net::tls::{self, Acceptor};
+use crate::net::wrap;
 use crate::port::ask::Events;
+use crate::port::reception;
 use crate::telnet::Codec;
 use request::Requests;
 use session::{Ended, Link, STALL_LIMIT, serve};
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
@@ -121,7 +122,7 @@ impl Server {
         };
         let accepter = &config.accepter;
         let names = Arc::clone(&self.shared.names);
-        let listener = Listener::start(accepter.tcp.clone(), accepter.telnet.is_some(), RETRY, names);
+        let listener = Listener::start(accepter.listen.clone(), accepter.telnet.is_some(), RETRY, names);
         let door = Door {
             listener,
             config: Arc::clone(&config),
@@ -169,9 +170,7 @@ impl Door {
         loop {
             match poll_fn(|cx| self.listener.poll(cx)).await {
                 Event::Up => {
-                    let addresses: Vec<_> =
-                        self.listener.addresses().iter().map(ToString::to_string).collect();
-                    info!("admin port on {}", addresses.join(" and "));
+                    info!("admin port on {}", listener::places(&self.listener));
                     self.complaints.over(&"bind");
                 }
                 Event::Down(e) => {
@@ -182,6 +181,8 @@ impl Door {
                     self.complain("accept", &format!("cannot accept clients for now: {e}"));
                 }
                 Event::Client(stream, peer) => self.welcome(stream, peer),
+                // whose bytes they are is woken by them; what is lost is typed again
+                Event::Data | Event::Lost(_) => {}
             }
         }
     }
@@ -192,10 +193,13 @@ impl Door {
         }
     }
 
-    fn welcome(&mut self, stream: TcpStream, peer: SocketAddr) {
-        let ip = peer.ip().to_canonical();
-        if !self.config.allow.as_ref().is_none_or(|nets| nets.iter().any(|net| net.contains(&ip))) {
-            return self.complain("allow", &format!("{ip} is not allowed"));
+    fn welcome(&mut self, stream: Stream, peer: Peer) {
+        let allowed = match (peer.ip(), &self.config.allow) {
+            (Some(address), Some(nets)) => nets.iter().any(|net| net.contains(&address.ip().to_canonical())),
+            _ => true,
+        };
+        if !allowed {
+            return self.complain("allow", &format!("{} is not allowed", peer.host()));
         }
         let Ok(waits) = Arc::clone(&self.shared.waiting).try_acquire_owned() else {
             return self.complain("waiting", "too many clients at once");
@@ -203,9 +207,11 @@ impl Door {
         let acceptor =
             self.tls.as_ref().map(|tls| tls.lock().unwrap_or_else(PoisonError::into_inner).clone());
         let telnet = self.config.accepter.telnet;
+        let config = Arc::clone(&self.config);
         let shared = self.shared.clone();
         tokio::spawn(async move {
-            let Some(stream) = handshake(acceptor, stream, peer).await else { return };
+            let Some(stream) = vetted(&config.accepter, stream, &peer).await else { return };
+            let Some(stream) = handshake(acceptor, stream, &peer).await else { return };
             let mut link = Link::new(stream, telnet.map(|options| Box::new(Codec::new(options))));
             let Ok(place) = Arc::clone(&shared.places).try_acquire_owned() else {
                 warn!(%peer, "admin port: all {SESSIONS} places are taken");
@@ -228,10 +234,21 @@ impl Door {
     }
 }
 
+/// The stream of a client that hosts_access(5) lets in; `None`, told in the log, for others.
+async fn vetted(accepter: &Accepter, mut stream: Stream, peer: &Peer) -> Option<Stream> {
+    let Some(wrapped) = reception::wrapped(&wrap::Files::default(), accepter, true, peer) else {
+        return Some(stream);
+    };
+    let Some(why) = wrapped.objection(&mut stream).await else { return Some(stream) };
+    warn!(%peer, "admin port: refused by {why}");
+    None
+}
+
 /// The stream of a client; `None`, told in the log, when its TLS handshake fails.
-async fn handshake(acceptor: Option<Acceptor>, stream: TcpStream, peer: SocketAddr) -> Option<Stream> {
-    let Some(acceptor) = acceptor else { return Some(Stream::Tcp(stream)) };
-    match tokio::time::timeout(tls::HANDSHAKE_LIMIT, acceptor.0.accept(stream)).await {
+async fn handshake(acceptor: Option<Acceptor>, stream: Stream, peer: &Peer) -> Option<Stream> {
+    let Some(acceptor) = acceptor else { return Some(stream) };
+    let socket = stream.into_socket().ok()?;
+    match tokio::time::timeout(tls::HANDSHAKE_LIMIT, acceptor.0.accept(socket)).await {
         Ok(Ok(stream)) => return Some(Stream::Tls(Box::new(stream))),
         Ok(Err(e)) => warn!(%peer, "admin port: TLS handshake failed: {e}"),
         Err(_) => warn!(%peer, "admin port: TLS handshake not finished in {:?}", tls::HANDSHAKE_LIMIT),
@@ -242,9 +259,10 @@ async fn handshake(acceptor: Option<Acceptor>, stream: TcpStream, peer: SocketAd
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Accepter, Family, TcpListen};
+    use crate::config::{Family, Listen, ListenAddress, TcpListen, Wrap};
     use request::{Known, Request};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
     use tokio::sync::mpsc::Receiver;
 
     const LIMIT: Duration = Duration::from_secs(20);
@@ -256,8 +274,10 @@ mod tests {
 
     fn admin(port: u16) -> Arc<Admin> {
         let host = Some("127.0.0.1".into());
-        let tcp = TcpListen { family: Family::Any, host, port, nodelay: true, reuseaddr: true };
-        let accepter = Accepter { text: "x".into(), telnet: None, tls: None, tcp };
+        let addresses = [ListenAddress { family: Family::Any, host, port }].into();
+        let (wrap, wrap_name) = (Wrap::Off, "ser2net-control".into());
+        let listen = Listen::Tcp(TcpListen { addresses, nodelay: true, reuseaddr: true, wrap, wrap_name });
+        let accepter = Accepter { text: "x".into(), telnet: None, tls: None, listen };
         Arc::new(Admin { accepter, allow: None })
     }
 

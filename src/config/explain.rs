@@ -19,7 +19,7 @@ pub struct Port {
     pub enabled: bool,
     /// What listens: the accepter with all its types.
     pub listens: Value<String>,
-    /// The address that is bound: `[family,][host,]port`.
+    /// What is bound: addresses as `[family,][host,]port`, or the path of a Unix socket.
     pub address: String,
     /// What is opened: the connector.
     pub opens: Value<String>,
@@ -121,7 +121,7 @@ fn port(connection: &Connection, trace: &Trace<'_>) -> Port {
         name: Value { value: name.to_string(), from: From::file(&raw.name.span) },
         enabled: *enabled,
         listens: Value { value: accepter.text.to_string(), from: From::file(&raw.accepter.span) },
-        address: values::address_text(&accepter.tcp),
+        address: values::address_text(&accepter.listen),
         opens: Value { value: connector.text.to_string(), from: From::file(&raw.connector.span) },
         device: connector.label().to_string(),
         line: connector.device().map(|device| device.line.to_string()),

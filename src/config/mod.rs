@@ -12,6 +12,7 @@ pub mod explain;
 pub mod files;
 pub mod gensio;
 mod legacy;
+mod listen;
 pub mod load;
 pub mod options;
 pub mod raw;
@@ -24,9 +25,12 @@ pub mod yaml;
 
 use announce::Announce;
 pub use connector::Connector;
+pub use listen::{
+    Accepter, Family, Listen, ListenAddress, StdioListen, TcpListen, TelnetOptions, TlsOptions, UdpListen,
+    UnixListen, Wrap,
+};
 use ipnet::IpNet;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 pub use tap::{LED_CLASS, LED_DURATION_MS, Led, TraceFile, Traces};
@@ -68,68 +72,6 @@ pub struct Admin {
     pub accepter: Accepter,
     /// Who may connect, as networks; `None`: everybody.
     pub allow: Option<Vec<IpNet>>,
-}
-
-/// What listens: filters on top of a transport.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Accepter {
-    /// As written (after substitution); `\p` in strings.
-    pub text: Arc<str>,
-    /// Telnet on the stream, outermost.
-    pub telnet: Option<TelnetOptions>,
-    /// TLS below telnet.
-    pub tls: Option<TlsOptions>,
-    /// The sockets.
-    pub tcp: TcpListen,
-}
-
-/// Options of the telnet filter.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TelnetOptions {
-    /// Offer and obey RFC 2217.
-    pub rfc2217: bool,
-}
-
-/// Options of the `ssl` filter.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsOptions {
-    /// PEM file with the private key.
-    pub key: PathBuf,
-    /// PEM file with the certificate chain.
-    pub cert: PathBuf,
-    /// PEM file (or directory) of authorities that client certificates are checked against.
-    pub ca: Option<PathBuf>,
-    /// A client certificate is asked for and must verify.
-    pub client_auth: bool,
-}
-
-/// Which address family a listener uses.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Family {
-    /// Both; without a host one dual-stack socket.
-    #[default]
-    Any,
-    /// IPv4 only.
-    V4,
-    /// IPv6 only.
-    V6,
-    /// IPv6 socket that also takes IPv4 (`ipv6n4`).
-    V6Mapped,
-}
-
-/// A TCP listener.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TcpListen {
-    /// Address family.
-    pub family: Family,
-    /// Host name or address; `None`: all.
-    pub host: Option<Arc<str>>,
-    /// Port number; 0 lets the kernel choose.
-    pub port: u16,
-    /// `TCP_NODELAY` on accepted sockets; ser2net always sets it.
-    pub nodelay: bool,
-    /// `SO_REUSEADDR` on the listener.
-    pub reuseaddr: bool,
 }
 
 /// Options of a connection, all with their values.

@@ -6,7 +6,10 @@ use super::announce::Announce;
 mod connector;
 
 use super::options::{self, Place, Row};
-use super::{Accepter, Connection, Family, Led, Options, TcpListen, TelnetOptions, Template, TlsOptions, Traces};
+use super::{
+    Accepter, Connection, Family, Led, Listen, ListenAddress, Options, StdioListen, TcpListen, TelnetOptions,
+    Template, TlsOptions, Traces, UdpListen, UnixListen,
+};
 use crate::serial::settings::{DeviceConfig, Flow, LineSettings, Rs485};
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -179,7 +182,7 @@ fn of_announce(announce: Option<&Announce>) -> Vec<InForce> {
 
 /// The options of the types that an accepter is made of.
 pub fn of_accepter(accepter: &Accepter) -> Vec<InForce> {
-    let Accepter { text: _, telnet, tls, tcp } = accepter;
+    let Accepter { text: _, telnet, tls, listen } = accepter;
     let mut list = Vec::new();
     if let Some(telnet) = telnet {
         let TelnetOptions { rfc2217 } = telnet;
@@ -193,16 +196,65 @@ pub fn of_accepter(accepter: &Accepter) -> Vec<InForce> {
         list.push(of("ca").maybe(ca.as_ref().map(|ca| ca.display().to_string())));
         list.push(of("clientauth").is(client_auth));
     }
-    let TcpListen { family: _, host: _, port: _, nodelay, reuseaddr } = tcp;
-    list.push(slot(Place::Layer("tcp"), "nodelay").is(nodelay));
-    list.push(slot(Place::Layer("tcp"), "reuseaddr").is(reuseaddr));
+    list.extend(of_listen(listen));
     list
 }
 
-/// The address that a listener binds, as accepters write it: `ipv4,127.0.0.1,2000`.
-pub fn address_text(tcp: &TcpListen) -> String {
-    let TcpListen { family, host, port, nodelay: _, reuseaddr: _ } = tcp;
-    host_text(*family, host.as_deref(), *port)
+/// The options of a transport.
+fn of_listen(listen: &Listen) -> Vec<InForce> {
+    match listen {
+        Listen::Tcp(TcpListen { addresses: _, nodelay, reuseaddr, wrap, wrap_name }) => {
+            let of = |name| slot(Place::Layer("tcp"), name);
+            vec![
+                of("nodelay").is(nodelay),
+                of("reuseaddr").is(reuseaddr),
+                of("tcpd").is(wrap),
+                of("tcpdname").is(wrap_name),
+            ]
+        }
+        Listen::Udp(UdpListen { addresses: _, reuseaddr }) => {
+            vec![slot(Place::Layer("udp"), "reuseaddr").is(reuseaddr)]
+        }
+        Listen::Unix(UnixListen { path: _, delsock, mode, owner, group }) => {
+            let of = |name| slot(Place::Layer("unix"), name);
+            vec![
+                of("delsock").is(delsock),
+                of("perm").maybe(mode.map(|mode| format!("{mode:03o}"))),
+                of("owner").maybe(owner.as_ref().map(ToString::to_string)),
+                of("group").maybe(group.as_ref().map(ToString::to_string)),
+            ]
+        }
+        Listen::Stdio(StdioListen { raw }) => vec![slot(Place::Layer("stdio"), "raw").is(raw)],
+        Listen::Dummy => Vec::new(),
+    }
+}
+
+/// The type of a transport, as accepters write it.
+pub fn transport_name(listen: &Listen) -> &'static str {
+    match listen {
+        Listen::Tcp(_) => "tcp",
+        Listen::Udp(_) => "udp",
+        Listen::Unix(_) => "unix",
+        Listen::Stdio(_) => "stdio",
+        Listen::Dummy => "dummy",
+    }
+}
+
+/// What follows the type of a transport: the addresses that it binds, as `ipv4,127.0.0.1,2000`, or
+/// a path. Empty for those that take nothing.
+pub fn address_text(listen: &Listen) -> String {
+    if let Listen::Unix(unix) = listen {
+        return unix.path.to_string();
+    }
+    let addresses = listen.addresses();
+    let texts: Vec<_> = addresses.iter().map(|a| one_address(a, addresses.len() > 1)).collect();
+    texts.join(",")
+}
+
+/// `among`: there are others, so that a host must be written: `*` for all.
+fn one_address(address: &ListenAddress, among: bool) -> String {
+    let ListenAddress { family, host, port } = address;
+    host_text(*family, host.as_deref().or(among.then_some("*")), *port)
 }
 
 fn host_text(family: Family, host: Option<&str>, port: u16) -> String {
@@ -212,8 +264,10 @@ fn host_text(family: Family, host: Option<&str>, port: u16) -> String {
         Family::V6 => "ipv6,",
         Family::V6Mapped => "ipv6n4,",
     };
-    let host = host.map(|host| format!("{host},")).unwrap_or_default();
-    format!("{family}{host}{port}")
+    match host {
+        Some(host) => format!("{family}{host},{port}"),
+        None => format!("{family}{port}"),
+    }
 }
 
 /// The settings of a device.
@@ -274,6 +328,26 @@ fn rs485_text(conf: &Rs485) -> String {
 mod tests {
     use super::*;
     use crate::config::Connector;
+    use crate::config::Wrap;
+
+    fn place() -> Box<[ListenAddress]> {
+        [ListenAddress { family: Family::Any, host: None, port: 1 }].into()
+    }
+
+    fn tcp() -> Listen {
+        let (wrap, wrap_name) = (Wrap::default(), "ser2net".into());
+        Listen::Tcp(TcpListen { addresses: place(), nodelay: true, reuseaddr: true, wrap, wrap_name })
+    }
+
+    /// One of each other transport.
+    fn others() -> [Listen; 3] {
+        let path = "/s".into();
+        [
+            Listen::Udp(UdpListen { addresses: place(), reuseaddr: false }),
+            Listen::Unix(UnixListen { path, delsock: false, mode: None, owner: None, group: None }),
+            Listen::Stdio(StdioListen::default()),
+        ]
+    }
 
     fn sample() -> Connection {
         Connection {
@@ -283,7 +357,7 @@ mod tests {
                 text: "telnet,ssl,tcp,1".into(),
                 telnet: Some(TelnetOptions::default()),
                 tls: Some(TlsOptions { key: "k".into(), cert: "c".into(), ca: None, client_auth: false }),
-                tcp: TcpListen { family: Family::Any, host: None, port: 1, nodelay: true, reuseaddr: true },
+                listen: tcp(),
             },
             connector: Connector::serial("/dev/x", DeviceConfig::new("/dev/x")),
             timeout: None,
@@ -297,6 +371,7 @@ mod tests {
         for target in connector::samples() {
             list.extend(connector::of_connector(&target));
         }
+        list.extend(others().iter().flat_map(of_listen));
         for value in &list {
             assert!(value.row().is_some(), "{value:?}");
         }
@@ -315,7 +390,9 @@ mod tests {
 
     #[test]
     fn built_in_values_are_known_as_such() {
-        let odd: Vec<_> = in_force(&sample()).into_iter().filter(|v| !v.is_built_in()).collect();
+        let mut odd = in_force(&sample());
+        odd.extend(others().iter().flat_map(of_listen));
+        odd.retain(|v| !v.is_built_in());
         let names: Vec<_> = odd.iter().map(|v| v.name).collect();
         assert_eq!(names, ["key", "cert"], "{odd:?}");
     }

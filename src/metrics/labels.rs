@@ -94,6 +94,8 @@ labels! {
         DeviceBusy = "device_busy",
         /// The address is not among those allowed.
         NotAllowed = "not_allowed",
+        /// The files of hosts_access(5) do not let it in.
+        Wrapped = "hosts_access",
         /// The TLS handshake failed or took too long.
         Tls = "tls",
         /// The port is being closed or replaced.
@@ -222,6 +224,8 @@ labels! {
         ClientClosed = "client_closed",
         /// The admin port's monitor did not keep up; clients and device got them.
         Monitor = "monitor",
+        /// Datagrams came faster than they could be taken.
+        Overrun = "overrun",
     }
 }
 

@@ -1,34 +1,37 @@
-//! The listening sockets of one accepter, with retries and without a busy loop.
+//! What listens for one accepter, with retries and without a busy loop.
 
+use super::bind::{self, Kind, Target};
 use super::names::Names;
-use crate::config::{Family, TcpListen};
-use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
+use super::peer::Peer;
+use super::stdio::Stdio;
+use super::stream::Stream;
+use super::{udp, unix};
+use crate::config::Listen;
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, Sleep};
 
-/// Connections that the kernel keeps until they are accepted.
-const BACKLOG: i32 = 128;
 /// Wait after the first failed attempt to bind.
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 /// Pause after `accept` failed for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
-/// Silence after which a peer is asked whether it is still there, how often, and how many times:
-/// a peer that died silently is noticed within 30 seconds.
-const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(15), Duration::from_secs(5), 3);
 
 /// What a listener has to tell.
 #[derive(Debug)]
 pub enum Event {
     /// A client came.
-    Client(TcpStream, SocketAddr),
+    Client(Stream, Peer),
+    /// Clients of UDP have something to read.
+    Data,
+    /// So many bytes of a UDP client were lost: they came faster than they could be taken.
+    Lost(usize),
     /// All sockets are bound now.
     Up,
     /// Binding failed; it is tried again after the retry time.
@@ -40,19 +43,30 @@ pub enum Event {
 #[derive(Debug)]
 enum State {
     /// Host names are being looked up.
-    Resolving(JoinHandle<io::Result<Vec<SocketAddr>>>),
+    Resolving(JoinHandle<io::Result<Vec<Target>>>),
     /// Waiting for clients.
-    Bound(Vec<TcpListener>),
+    Bound(Sockets),
     /// Waiting for the next attempt.
     Waiting,
     /// Asked to stop.
     Stopped,
 }
 
+/// What is bound. What is seldom is in a box, because every port has room for it.
+#[derive(Debug)]
+enum Sockets {
+    Tcp(Vec<TcpListener>),
+    Udp(Box<udp::Bound>),
+    Unix(Box<unix::Bound>),
+    /// Standard input and output, until they are the client.
+    Stdio(Option<Box<Stdio>>),
+    Dummy,
+}
+
 /// The sockets of one accepter.
 #[derive(Debug)]
 pub struct Listener {
-    config: TcpListen,
+    config: Listen,
     names: Arc<Names>,
     /// Urgent bytes stay in the stream, as telnet wants it; on a raw port they are not data and
     /// vanish, as with ser2net.
@@ -69,11 +83,12 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Starts to listen. Numeric and omitted hosts are bound before this returns; names are looked
-    /// up in the background. Failures are told by [`Listener::poll`] and tried again every `retry`.
+    /// Starts to listen. What needs no look-up of a name is bound before this returns; names are
+    /// looked up in the background. Failures are told by [`Listener::poll`] and tried again every
+    /// `retry`.
     ///
     /// `inline_urgent`: clients' urgent bytes are read like all others, which telnet needs.
-    pub fn start(config: TcpListen, inline_urgent: bool, retry: Duration, names: Arc<Names>) -> Self {
+    pub fn start(config: Listen, inline_urgent: bool, retry: Duration, names: Arc<Names>) -> Self {
         let mut listener = Self::stopped(config, names);
         (listener.inline_urgent, listener.retry, listener.state) = (inline_urgent, retry, State::Waiting);
         listener.attempt();
@@ -81,7 +96,7 @@ impl Listener {
     }
 
     /// A listener that listens to nothing.
-    pub fn stopped(config: TcpListen, names: Arc<Names>) -> Self {
+    pub fn stopped(config: Listen, names: Arc<Names>) -> Self {
         Self {
             config,
             names,
@@ -95,7 +110,7 @@ impl Listener {
     }
 
     /// What it was started with.
-    pub fn config(&self) -> &TcpListen {
+    pub fn config(&self) -> &Listen {
         &self.config
     }
 
@@ -104,36 +119,54 @@ impl Listener {
         matches!(self.state, State::Bound(_))
     }
 
-    /// The addresses that are bound.
+    /// The addresses that are bound; none where there are no addresses.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         match &self.state {
-            State::Bound(sockets) => sockets.iter().filter_map(|s| s.local_addr().ok()).collect(),
+            State::Bound(Sockets::Tcp(sockets)) => {
+                sockets.iter().filter_map(|s| s.local_addr().ok()).collect()
+            }
+            State::Bound(Sockets::Udp(udp)) => udp.addresses(),
             _ => Vec::new(),
         }
     }
 
     fn attempt(&mut self) {
         self.timer = None;
-        if let Some(addresses) = numeric_addresses(&self.config) {
-            self.bind(&addresses);
+        if let Some(targets) = bind::numeric(self.config.addresses()) {
+            self.bind(&targets);
         } else {
             let (names, config) = (Arc::clone(&self.names), self.config.clone());
-            self.state = State::Resolving(tokio::spawn(async move { resolve(&names, &config).await }));
+            let look_up = async move { bind::resolve(&names, config.addresses()).await };
+            self.state = State::Resolving(tokio::spawn(look_up));
         }
     }
 
-    fn bind(&mut self, addresses: &[SocketAddr]) {
-        let result: io::Result<Vec<_>> = match (self.config.host.is_none(), self.config.family) {
-            (true, Family::Any) => bind_any(&self.config, self.inline_urgent).map(|s| vec![s]),
-            _ => bind_all(addresses, &self.config, self.inline_urgent),
-        };
-        match result {
+    fn bind(&mut self, targets: &[Target]) {
+        match self.sockets(targets) {
             Ok(sockets) => {
                 self.state = State::Bound(sockets);
                 self.early = Some(Event::Up);
             }
             Err(error) => self.failed(error),
         }
+    }
+
+    fn sockets(&self, targets: &[Target]) -> io::Result<Sockets> {
+        Ok(match &self.config {
+            Listen::Tcp(tcp) => {
+                let (nodelay, reuseaddr) = (tcp.nodelay, tcp.reuseaddr);
+                let kind = Kind::Tcp { nodelay, inline_urgent: self.inline_urgent, reuseaddr };
+                let bound = bind::all(targets, kind)?.into_iter();
+                Sockets::Tcp(bound.map(|s| TcpListener::from_std(s.into())).collect::<io::Result<_>>()?)
+            }
+            Listen::Udp(config) => {
+                let kind = Kind::Udp { reuseaddr: config.reuseaddr };
+                Sockets::Udp(Box::new(udp::Bound::new(bind::all(targets, kind)?)?))
+            }
+            Listen::Unix(config) => Sockets::Unix(Box::new(unix::Bound::new(config)?)),
+            Listen::Stdio(config) => Sockets::Stdio(Some(Box::new(Stdio::take(*config)?))),
+            Listen::Dummy => Sockets::Dummy,
+        })
     }
 
     fn failed(&mut self, error: io::Error) {
@@ -159,23 +192,16 @@ impl Listener {
                     continue;
                 }
             }
-            let State::Bound(sockets) = &self.state else { return self.poll_resolved(cx) };
-            for socket in sockets {
-                match socket.poll_accept(cx) {
-                    Poll::Pending => {}
-                    Poll::Ready(Ok((stream, peer))) => return Poll::Ready(Event::Client(stream, peer)),
-                    Poll::Ready(Err(e)) if is_about_one_client(&e) => {
-                        // the next in the queue may be well: look again at once
-                        cx.waker().wake_by_ref();
-                    }
-                    Poll::Ready(Err(e)) => {
-                        self.timer = Some(Box::pin(tokio::time::sleep_until(Instant::now() + ACCEPT_PAUSE)));
-                        cx.waker().wake_by_ref();
-                        return Poll::Ready(Event::AcceptFailed(e));
-                    }
+            let State::Bound(sockets) = &mut self.state else { return self.poll_resolved(cx) };
+            return match sockets.poll(cx) {
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(Ok(event)) => Poll::Ready(event),
+                Poll::Ready(Err(e)) => {
+                    self.timer = Some(Box::pin(tokio::time::sleep_until(Instant::now() + ACCEPT_PAUSE)));
+                    cx.waker().wake_by_ref();
+                    Poll::Ready(Event::AcceptFailed(e))
                 }
-            }
-            return Poll::Pending;
+            };
         }
     }
 
@@ -183,11 +209,54 @@ impl Listener {
         let State::Resolving(task) = &mut self.state else { return Poll::Pending };
         let Poll::Ready(result) = Pin::new(task).poll(cx) else { return Poll::Pending };
         match result {
-            Ok(Ok(addresses)) => self.bind(&addresses),
+            Ok(Ok(targets)) => self.bind(&targets),
             Ok(Err(error)) => self.failed(error),
             Err(join) => self.failed(io::Error::other(join)),
         }
         self.early.take().map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+impl Sockets {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Event>> {
+        match self {
+            Self::Tcp(sockets) => {
+                for socket in sockets {
+                    let accepted =
+                        socket.poll_accept(cx).map_ok(|(s, peer)| (Stream::Tcp(s), Peer::Ip(peer)));
+                    if let Poll::Ready(result) = client(cx, accepted) {
+                        return Poll::Ready(result);
+                    }
+                }
+                Poll::Pending
+            }
+            Self::Unix(socket) => {
+                let accepted = socket.poll_accept(cx).map_ok(|(s, peer)| (Stream::Unix(s), peer));
+                client(cx, accepted)
+            }
+            Self::Udp(sockets) => sockets.poll(cx).map_ok(|event| match event {
+                udp::Event::Client(stream, peer) => Event::Client(stream, peer),
+                udp::Event::Data => Event::Data,
+                udp::Event::Lost(count) => Event::Lost(count),
+            }),
+            Self::Stdio(stdio) => match stdio.take() {
+                Some(stdio) => Poll::Ready(Ok(Event::Client(Stream::Stdio(stdio), Peer::Stdio))),
+                None => Poll::Pending,
+            },
+            Self::Dummy => Poll::Pending,
+        }
+    }
+}
+
+/// A client that was accepted, or an error that concerns more than the client.
+fn client(cx: &Context<'_>, accepted: Poll<io::Result<(Stream, Peer)>>) -> Poll<io::Result<Event>> {
+    match accepted {
+        Poll::Ready(Err(e)) if is_about_one_client(&e) => {
+            // the next in the queue may be well: look again at once
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+        other => other.map_ok(|(stream, peer)| Event::Client(stream, peer)),
     }
 }
 
@@ -201,124 +270,59 @@ fn is_about_one_client(e: &io::Error) -> bool {
         )
 }
 
-/// The addresses of a listener whose host needs no look-up.
-fn numeric_addresses(config: &TcpListen) -> Option<Vec<SocketAddr>> {
-    let ip = match (&config.host, config.family) {
-        (None, Family::V4) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        (None, _) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-        (Some(host), family) => match host.parse::<IpAddr>().ok()? {
-            IpAddr::V4(v4) if matches!(family, Family::V6 | Family::V6Mapped) => {
-                IpAddr::V6(v4.to_ipv6_mapped())
-            }
-            ip => ip,
-        },
-    };
-    Some(vec![SocketAddr::new(ip, config.port)])
-}
-
-async fn resolve(names: &Names, config: &TcpListen) -> io::Result<Vec<SocketAddr>> {
-    let host = config.host.clone().unwrap_or_default();
-    let fits = |a: &SocketAddr| match config.family {
-        Family::Any => true,
-        Family::V4 => a.is_ipv4(),
-        Family::V6 | Family::V6Mapped => a.is_ipv6(),
-    };
-    let mut found: Vec<SocketAddr> = names.find(&host).await?.iter().copied().filter(fits).collect();
-    for address in &mut found {
-        address.set_port(config.port);
-    }
-    found.sort();
-    found.dedup();
-    if found.is_empty() {
-        let kind = if config.family == Family::V4 { "IPv4" } else { "IPv6" };
-        return Err(io::Error::new(io::ErrorKind::NotFound, format!("'{host}' has no {kind} address")));
-    }
-    Ok(found)
-}
-
-/// All addresses of the machine: one dual-stack socket, or IPv4 alone where there is no IPv6.
-fn bind_any(config: &TcpListen, inline_urgent: bool) -> io::Result<TcpListener> {
-    let dual = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), config.port);
-    match bind_socket(dual, config, inline_urgent, false) {
-        Err(e) if matches!(e.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL)) => {
-            let any = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), config.port);
-            bind_socket(any, config, inline_urgent, true)
+/// Where a listener listens, for people.
+pub fn places(listener: &Listener) -> String {
+    match listener.config() {
+        Listen::Unix(unix) => unix.path.to_string(),
+        Listen::Stdio(_) => "standard input and output".to_owned(),
+        Listen::Dummy => "nothing, as it is a dummy".to_owned(),
+        Listen::Tcp(_) | Listen::Udp(_) => {
+            listener.addresses().iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
         }
-        other => other,
     }
-}
-
-fn bind_all(
-    addresses: &[SocketAddr],
-    config: &TcpListen,
-    inline_urgent: bool,
-) -> io::Result<Vec<TcpListener>> {
-    // mostly there is one; what grows by itself would have room for four
-    let mut sockets = Vec::with_capacity(addresses.len());
-    for addr in addresses {
-        sockets.push(bind_one(*addr, config, inline_urgent)?);
-    }
-    Ok(sockets)
-}
-
-fn bind_one(addr: SocketAddr, config: &TcpListen, inline_urgent: bool) -> io::Result<TcpListener> {
-    let mapped = matches!(addr.ip(), IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some());
-    bind_socket(addr, config, inline_urgent, config.family != Family::V6Mapped && !mapped)
-}
-
-fn bind_socket(
-    addr: SocketAddr,
-    config: &TcpListen,
-    inline_urgent: bool,
-    v6_only: bool,
-) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(addr), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
-    if addr.is_ipv6() {
-        socket.set_only_v6(v6_only)?;
-    }
-    if config.reuseaddr {
-        socket.set_reuse_address(true)?;
-    }
-    set_for_clients(&socket, config, inline_urgent)?;
-    socket.bind(&SockAddr::from(addr))?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
-}
-
-/// Sets what every client's socket is to have: accepted sockets inherit it, so that it costs
-/// nothing when a client comes (tcp(7), and socket(7) for the rest; Linux does so for all of these).
-fn set_for_clients(socket: &Socket, config: &TcpListen, inline_urgent: bool) -> io::Result<()> {
-    let (idle, interval, probes) = KEEPALIVE;
-    socket.set_tcp_keepalive(
-        &TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(probes),
-    )?;
-    socket.set_tcp_nodelay(config.nodelay)?;
-    socket.set_out_of_band_inline(inline_urgent)
 }
 
 /// A text for a bind error that says what to do.
-pub fn bind_error_text(config: &TcpListen, error: &io::Error) -> String {
-    let host = config.host.as_deref().unwrap_or("*");
+pub fn bind_error_text(config: &Listen, error: &io::Error) -> String {
+    if let Listen::Unix(unix) = config {
+        return format!("cannot listen on {}: {error}: {}", unix.path, unix::hint(unix, error));
+    }
+    let addresses = config.addresses();
+    let Some(first) = addresses.first() else { return format!("cannot use standard input: {error}") };
     let hint = match error.raw_os_error() {
-        Some(libc::EADDRINUSE) => "another program listens there; 'ss -ltnp' tells which".to_owned(),
+        Some(libc::EADDRINUSE) => {
+            let flag = if matches!(config, Listen::Udp(_)) { 'u' } else { 't' };
+            format!("another program listens there; 'ss -ln{flag}p' tells which")
+        }
         Some(libc::EACCES) => format!(
             "ports below 1024 are reserved: use a higher one or give the program CAP_NET_BIND_SERVICE (port {})",
-            config.port
+            first.port
         ),
         Some(libc::EADDRNOTAVAIL) => "this machine does not have that address (yet)".to_owned(),
         _ => "it is tried again".to_owned(),
     };
-    format!("cannot listen on {host},{}: {error}: {hint}", config.port)
+    let places: Vec<_> =
+        addresses.iter().map(|a| format!("{},{}", a.host.as_deref().unwrap_or("*"), a.port)).collect();
+    format!("cannot listen on {}: {error}: {hint}", places.join(" and "))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Family, ListenAddress, TcpListen, Wrap};
     use socket2::SockRef;
     use std::future::poll_fn;
+    use std::net::IpAddr;
+    use tokio::net::TcpStream;
 
-    fn config(host: Option<&str>, family: Family, port: u16) -> TcpListen {
-        TcpListen { family, host: host.map(Into::into), port, nodelay: true, reuseaddr: true }
+    fn tcp(host: Option<&str>, family: Family, port: u16) -> TcpListen {
+        let addresses = [ListenAddress { family, host: host.map(Into::into), port }].into();
+        let wrap_name = "ser2net".into();
+        TcpListen { addresses, nodelay: true, reuseaddr: true, wrap: Wrap::Off, wrap_name }
+    }
+
+    fn config(host: Option<&str>, family: Family, port: u16) -> Listen {
+        Listen::Tcp(tcp(host, family, port))
     }
 
     async fn first(listener: &mut Listener) -> Event {
@@ -341,11 +345,13 @@ mod tests {
     #[tokio::test]
     async fn clients_have_what_the_listening_socket_has() {
         for (nodelay, inline_urgent) in [(true, false), (false, true)] {
-            let config = TcpListen { nodelay, ..config(Some("127.0.0.1"), Family::Any, 0) };
+            let config = Listen::Tcp(TcpListen { nodelay, ..tcp(Some("127.0.0.1"), Family::Any, 0) });
             let mut listener = Listener::start(config, inline_urgent, Duration::from_secs(1), Arc::default());
             assert!(matches!(first(&mut listener).await, Event::Up));
             let _client = TcpStream::connect(listener.addresses()[0]).await.unwrap();
-            let Event::Client(stream, _) = first(&mut listener).await else { panic!("no client") };
+            let Event::Client(Stream::Tcp(stream), _) = first(&mut listener).await else {
+                panic!("no client")
+            };
             let socket = SockRef::from(&stream);
             assert_eq!(socket.tcp_nodelay().unwrap(), nodelay);
             assert_eq!(socket.out_of_band_inline().unwrap(), inline_urgent);
@@ -355,7 +361,7 @@ mod tests {
                 socket.tcp_keepalive_interval().unwrap(),
                 socket.tcp_keepalive_retries().unwrap(),
             );
-            assert_eq!(probing, KEEPALIVE);
+            assert_eq!(probing, bind::KEEPALIVE);
         }
     }
 

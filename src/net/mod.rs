@@ -1,7 +1,13 @@
-//! The network side: listening sockets, accepted streams, TLS and address limits.
+//! The network side: what listens, accepted streams, TLS and who may connect.
 
 pub mod allow;
+mod bind;
 pub mod listener;
 pub mod names;
+pub mod peer;
+pub mod stdio;
 pub mod stream;
 pub mod tls;
+pub mod udp;
+mod unix;
+pub mod wrap;

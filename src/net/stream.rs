@@ -1,12 +1,13 @@
-//! One accepted stream, plain or TLS, with poll functions that go straight to the socket.
+//! One client's stream, with poll functions that go straight to the socket.
 
+use super::{stdio, udp};
 use crate::serial::sys;
 use socket2::SockRef;
 use std::io::{self, Read};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
 /// Begins telnet's commands.
@@ -17,11 +18,38 @@ const IAC: u8 = 255;
 pub enum Stream {
     /// Plain TCP.
     Tcp(TcpStream),
-    /// TLS over TCP, handshake done.
-    Tls(Box<TlsStream<TcpStream>>),
+    /// A Unix domain socket.
+    Unix(UnixStream),
+    /// TLS, handshake done.
+    Tls(Box<TlsStream<Socket>>),
+    /// The datagrams of one address.
+    Udp(Box<udp::Client>),
+    /// Our standard input and output.
+    Stdio(Box<stdio::Stdio>),
+}
+
+/// What TLS runs on.
+#[derive(Debug)]
+pub enum Socket {
+    /// TCP.
+    Tcp(TcpStream),
+    /// A Unix domain socket.
+    Unix(UnixStream),
 }
 
 impl Stream {
+    /// The stream as something that TLS runs on.
+    ///
+    /// # Errors
+    /// The stream itself, when it is nothing of that kind.
+    pub fn into_socket(self) -> Result<Socket, Self> {
+        match self {
+            Self::Tcp(s) => Ok(Socket::Tcp(s)),
+            Self::Unix(s) => Ok(Socket::Unix(s)),
+            other => Err(other),
+        }
+    }
+
     /// Reads into `buf`; `Ok(0)` is the end of the stream.
     ///
     /// # Errors
@@ -30,7 +58,10 @@ impl Stream {
         let mut read = ReadBuf::new(buf);
         let result = match self {
             Self::Tcp(s) => Pin::new(s).poll_read(cx, &mut read),
+            Self::Unix(s) => Pin::new(s).poll_read(cx, &mut read),
             Self::Tls(s) => Pin::new(s.as_mut()).poll_read(cx, &mut read),
+            Self::Udp(s) => return s.poll_read(cx, buf),
+            Self::Stdio(s) => return s.poll_read(cx, buf),
         };
         Poll::Ready(match ready!(result) {
             Ok(()) => Ok(self.behind_urgent_mark(&mut read)),
@@ -52,34 +83,54 @@ impl Stream {
         read.filled().len()
     }
 
-    /// Writes some of `data`; with TLS they may stay in its buffer until [`Stream::poll_flush`].
+    /// Writes some of `data`; where [`Stream::holds_back`], they may stay in a buffer until
+    /// [`Stream::poll_flush`].
     ///
     /// # Errors
     /// Those of the socket.
     pub fn poll_write(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         match self {
             Self::Tcp(s) => Pin::new(s).poll_write(cx, data),
+            Self::Unix(s) => Pin::new(s).poll_write(cx, data),
             Self::Tls(s) => Pin::new(s.as_mut()).poll_write(cx, data),
+            Self::Udp(s) => s.poll_write(cx, data),
+            Self::Stdio(s) => s.poll_write(cx, data),
         }
+    }
+
+    /// What is written may wait for [`Stream::poll_flush`].
+    pub fn holds_back(&self) -> bool {
+        matches!(self, Self::Tls(_) | Self::Stdio(_))
+    }
+
+    /// Each write is a datagram.
+    pub fn is_datagrams(&self) -> bool {
+        matches!(self, Self::Udp(_))
     }
 
     /// Bytes that the client's system has not acknowledged; 0 when nobody can tell.
     pub fn unacknowledged(&self) -> usize {
-        let socket = match self {
-            Self::Tcp(s) => s,
-            Self::Tls(s) => s.get_ref().0,
+        let count = match self {
+            Self::Tcp(s) => sys::unacknowledged(s),
+            Self::Unix(s) => sys::unacknowledged(s),
+            Self::Tls(s) => match s.get_ref().0 {
+                Socket::Tcp(s) => sys::unacknowledged(s),
+                Socket::Unix(s) => sys::unacknowledged(s),
+            },
+            Self::Udp(_) | Self::Stdio(_) => Ok(0),
         };
-        sys::unacknowledged(socket).unwrap_or(0)
+        count.unwrap_or(0)
     }
 
-    /// Brings what TLS holds onto the wire; nothing to do on plain TCP.
+    /// Brings what is held back onto the wire; nothing to do on plain sockets.
     ///
     /// # Errors
     /// Those of the socket.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Tcp(_) => Poll::Ready(Ok(())),
+            Self::Tcp(_) | Self::Unix(_) | Self::Udp(_) => Poll::Ready(Ok(())),
             Self::Tls(s) => Pin::new(s.as_mut()).poll_flush(cx),
+            Self::Stdio(s) => s.poll_flush(cx),
         }
     }
 
@@ -90,8 +141,58 @@ impl Stream {
     /// Those of the socket.
     pub fn poll_goodbye(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Tcp(_) => Poll::Ready(Ok(())),
             Self::Tls(s) => Pin::new(s.as_mut()).poll_shutdown(cx),
+            other => other.poll_flush(cx),
+        }
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(s) => Pin::new(s).poll_read(cx, buf),
+            Self::Unix(s) => Pin::new(s).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(s) => Pin::new(s).poll_write(cx, data),
+            Self::Unix(s) => Pin::new(s).poll_write(cx, data),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(s) => Pin::new(s).poll_flush(cx),
+            Self::Unix(s) => Pin::new(s).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(s) => Pin::new(s).poll_shutdown(cx),
+            Self::Unix(s) => Pin::new(s).poll_shutdown(cx),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(s) => Pin::new(s).poll_write_vectored(cx, bufs),
+            Self::Unix(s) => Pin::new(s).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Tcp(s) => s.is_write_vectored(),
+            Self::Unix(s) => s.is_write_vectored(),
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::metrics::{CloseReason, Metrics};
 use crate::net::listener::Listener;
 use crate::net::names::Names;
 use crate::net::tls::{self, Acceptor};
+use crate::net::{udp, wrap};
 use crate::status::{PortInfo, PortReporter, StatusTable};
 use crate::timer::PreciseTimer;
 use crate::trace::Traces;
@@ -28,6 +29,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
+use tokio::sync::Notify;
 use tokio::task::{JoinHandle, unconstrained};
 use tokio::time::Sleep;
 use tracing::{error, info};
@@ -54,6 +56,10 @@ pub struct Environment {
     pub names: Arc<Names>,
     /// Who is told of clients that come and go.
     pub events: Arc<Events>,
+    /// Who may connect by hosts_access(5).
+    pub wrap: wrap::Files,
+    /// Told when the client on standard input and output has left: the program ends then.
+    pub stdio_left: Arc<Notify>,
     /// RFC 2217 signature of ports without the option.
     pub signature: Arc<str>,
     /// Who writes trace files.
@@ -150,7 +156,7 @@ impl Port {
     fn new(conn: Arc<Connection>, env: Environment, inbox: Inbox) -> Self {
         let report = env.status.register(&env.metrics, info(&conn));
         Self {
-            listener: Listener::stopped(conn.accepter.tcp.clone(), Arc::clone(&env.names)),
+            listener: Listener::stopped(conn.accepter.listen.clone(), Arc::clone(&env.names)),
             tls: None,
             sessions: Vec::new(),
             leaving: Vec::new(),
@@ -192,13 +198,13 @@ impl Port {
                     error!(port = %self.name, "not listening: {e}");
                     self.report.not_listening(Some(e.to_string()));
                     self.listener =
-                        Listener::stopped(self.conn.accepter.tcp.clone(), Arc::clone(&self.env.names));
+                        Listener::stopped(self.conn.accepter.listen.clone(), Arc::clone(&self.env.names));
                     return;
                 }
             }
         }
         self.listener = Listener::start(
-            self.conn.accepter.tcp.clone(),
+            self.conn.accepter.listen.clone(),
             self.conn.accepter.telnet.is_some(),
             self.conn.options.accepter_retry,
             Arc::clone(&self.env.names),
@@ -259,6 +265,7 @@ impl Port {
             self.moved = true;
             match command {
                 Some(Command::Attach(stream, peer)) => self.attach(cx, stream, peer),
+                Some(Command::TurnedAway(why, text)) => self.turned_away(why, &text),
                 Some(Command::Replace(connection)) => {
                     self.next = Some(connection);
                     if !self.idle() {
@@ -293,7 +300,7 @@ impl Port {
     }
 
     pub(super) fn stop_listening(&mut self) {
-        self.listener = Listener::stopped(self.conn.accepter.tcp.clone(), Arc::clone(&self.env.names));
+        self.listener = Listener::stopped(self.conn.accepter.listen.clone(), Arc::clone(&self.env.names));
         self.report.not_listening(None);
     }
 
@@ -411,9 +418,12 @@ impl Port {
     }
 
     /// When an idle client is closed: ser2net counts whole seconds from when the device was
-    /// opened, and closes at the first tick after more than `timeout` of them.
+    /// opened, and closes at the first tick after more than `timeout` of them. Clients of UDP do not
+    /// stay for ever in any case: nobody tells when they go away.
     fn idle_deadline(&self, session: &Session) -> Option<Instant> {
-        let timeout = self.timeout()?;
+        let Some(timeout) = self.timeout() else {
+            return session.stream.is_datagrams().then(|| session.active + udp::IDLE_LIMIT);
+        };
         let epoch = self.dev.opened_at()?;
         let ticks = session.active.saturating_duration_since(epoch).as_secs();
         epoch.checked_add(Duration::from_secs(ticks.checked_add(1)?)).and_then(|t| t.checked_add(timeout))

@@ -9,7 +9,7 @@ use super::mailbox::Contact;
 use super::tap::Tap;
 use super::template;
 use crate::metrics::{CloseReason, PortMetrics};
-use std::net::SocketAddr;
+use crate::net::peer::Peer;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -247,7 +247,7 @@ impl Port {
     fn snapshot(&mut self) -> Snapshot {
         let staying = self.sessions.iter().filter(|session| session.ending.is_none());
         let clients: Vec<_> =
-            staying.map(|s| ClientSnapshot { peer: template::peer_text(s.peer), bytes: s.payload }).collect();
+            staying.map(|s| ClientSnapshot { peer: s.peer.gensio_text(), bytes: s.payload }).collect();
         let (read, written) = device_bytes(self.report.metrics());
         let base = self.overrides.base;
         let device_bytes = match self.dev {
@@ -331,11 +331,11 @@ impl Events {
     }
 
     /// Tells of a client.
-    pub(super) fn tell(&self, joined: bool, port: &Arc<str>, peer: SocketAddr) {
+    pub(super) fn tell(&self, joined: bool, port: &Arc<str>, peer: &Peer) {
         if !self.any.load(Ordering::Acquire) {
             return;
         }
-        let event = Event { joined, port: port.clone(), peer: template::peer_text(peer) };
+        let event = Event { joined, port: port.clone(), peer: peer.gensio_text() };
         let mut listeners = self.lock();
         listeners.retain(|listener| listener.try_send(event.clone()).is_ok());
         self.any.store(!listeners.is_empty(), Ordering::Release);
@@ -349,17 +349,17 @@ mod tests {
     #[test]
     fn a_listener_that_does_not_read_is_let_go() {
         let events = Events::default();
-        let (name, peer): (Arc<str>, SocketAddr) = ("a".into(), "127.0.0.1:7".parse().unwrap());
-        events.tell(true, &name, peer);
+        let (name, peer): (Arc<str>, _) = ("a".into(), Peer::Ip("127.0.0.1:7".parse().unwrap()));
+        events.tell(true, &name, &peer);
         let mut slow = events.listen();
         let mut quick = events.listen();
         for _ in 0..=EVENTS_LIMIT {
-            events.tell(true, &name, peer);
+            events.tell(true, &name, &peer);
             assert_eq!(quick.try_recv().map(|e| e.peer).as_deref(), Ok("ipv4,127.0.0.1,7"));
         }
         assert_eq!(std::iter::from_fn(|| slow.try_recv().ok()).count(), EVENTS_LIMIT);
         assert_eq!(slow.try_recv(), Err(mpsc::error::TryRecvError::Disconnected));
-        events.tell(false, &name, peer);
+        events.tell(false, &name, &peer);
         assert_eq!(quick.try_recv().map(|e| e.joined), Ok(false));
     }
 }

@@ -10,12 +10,12 @@ use crate::config::Template;
 use crate::config::connector::Target;
 use crate::connect::{self, ConnectError, Opening, Stack};
 use crate::metrics::{CloseReason, DeviceFailure, DropDirection, DropReason, PortState, SerialError};
+use crate::net::peer::Peer;
 use crate::serial::request::Notice;
 use crate::serial::settings::LineSettings;
 use crate::serial::{Counters, Device, IoFailure, ModemLines, OpenError, OpenErrorKind, Opened};
 use std::fmt;
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -199,9 +199,9 @@ impl Port {
         } else {
             info!(port = %self.name, device = %device, "connector open");
         }
-        let first = self.sessions.first().map(|s| s.peer);
+        let first = self.sessions.first().map(|s| s.peer.clone());
         if let Some(template) = self.conn.options.openstr.clone() {
-            let text = self.fill(&template, first, None);
+            let text = self.fill(&template, first.as_ref(), None);
             self.write_device(cx, &text);
         }
         for i in 0..self.sessions.len() {
@@ -436,10 +436,10 @@ impl Port {
     pub(super) fn fill(
         &self,
         template: &Template,
-        peer: Option<SocketAddr>,
+        peer: Option<&Peer>,
         line: Option<LineSettings>,
     ) -> Vec<u8> {
-        let peer = peer.map(template::peer_text).unwrap_or_default();
+        let peer = peer.map(Peer::gensio_text).unwrap_or_default();
         let settings = line.map(|line| template::settings_text(&line)).unwrap_or_default();
         let context = template::Context {
             connector: &self.conn.connector.text,

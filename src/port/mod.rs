@@ -15,7 +15,8 @@ mod far;
 mod mailbox;
 pub mod matcher;
 pub(crate) mod outbuf;
-mod scratch;
+pub(crate) mod reception;
+pub(crate) mod scratch;
 mod session;
 mod slow;
 mod taps;
@@ -25,8 +26,8 @@ mod visitors;
 
 use crate::config::Connection;
 use crate::metrics::Refusal;
+use crate::net::peer::Peer;
 use crate::net::stream::Stream;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -38,7 +39,9 @@ pub use mailbox::{Contact, Handle};
 #[derive(Debug)]
 pub(crate) enum Command {
     /// A client whose handshake is done.
-    Attach(Stream, SocketAddr),
+    Attach(Stream, Peer),
+    /// A client was turned away before it could be one; the text says more than the reason.
+    TurnedAway(Refusal, String),
     /// Run with this configuration as soon as nobody is connected.
     Replace(Arc<Connection>),
     /// Listen no more (told when that is so); end when the last client has left.
@@ -59,6 +62,7 @@ fn client_text(why: Refusal) -> &'static str {
         Refusal::PortBusy => "Port already in use\r\n",
         Refusal::DeviceBusy => "Port's device already in use\r\n",
         Refusal::NotAllowed => "Accessed denied due to your net address\r\n",
+        Refusal::Wrapped => "Access denied\r\n",
         Refusal::Tls | Refusal::Closing => "",
     }
 }

@@ -5,12 +5,12 @@ use super::outbuf::OutBuf;
 use super::scratch;
 use super::slow::{SLOW_LIMIT, Watch};
 use crate::metrics::CloseReason;
+use crate::net::peer::Peer;
 use crate::net::stream::Stream;
 use crate::serial::request::{Notice, Reply, Request};
 use crate::status::ClientReporter;
 use crate::telnet::{Codec, escape};
 use std::io;
-use std::net::SocketAddr;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -26,7 +26,7 @@ pub(super) struct Held {
 /// An attached client.
 #[derive(Debug)]
 pub(super) struct Session {
-    pub(super) peer: SocketAddr,
+    pub(super) peer: Peer,
     pub(super) stream: Stream,
     pub(super) codec: Option<Box<Codec>>,
     /// Ready for the wire (escaped), not written yet.
@@ -48,16 +48,18 @@ pub(super) struct Session {
     pub(super) malformed: u64,
     /// Why it is to be taken off the port; looked at when the poll is over.
     pub(super) ending: Option<CloseReason>,
-    /// TLS holds bytes that are not on the wire yet.
+    /// The stream holds bytes that are not on the wire yet.
     unflushed: bool,
     /// Answers that it waits for from the far end of a connector.
     pub(super) owed: Owed,
+    /// Most payload bytes in a datagram, where the stream is one of datagrams.
+    pub(super) datagram: Option<usize>,
     /// While it is far behind.
     pub(super) watch: Option<Watch>,
 }
 
 impl Session {
-    pub(super) fn new(peer: SocketAddr, stream: Stream, codec: Option<Box<Codec>>, now: Instant) -> Self {
+    pub(super) fn new(peer: Peer, stream: Stream, codec: Option<Box<Codec>>, now: Instant) -> Self {
         Self {
             peer,
             stream,
@@ -74,6 +76,7 @@ impl Session {
             ending: None,
             unflushed: false,
             owed: Owed::default(),
+            datagram: None,
             watch: None,
         }
     }
@@ -83,7 +86,10 @@ impl Session {
         if let Some(report) = &self.report {
             report.sent(data.len());
         }
-        self.send_escaping(cx, data);
+        match self.datagram {
+            Some(size) => data.chunks(size.max(1)).for_each(|datagram| self.send_escaping(cx, datagram)),
+            None => self.send_escaping(cx, data),
+        }
     }
 
     /// Sends text of ours, escaped as telnet needs it but not counted as payload.
@@ -133,7 +139,7 @@ impl Session {
             }
         }
         self.out.push(wire);
-        if matches!(self.stream, Stream::Tls(_)) {
+        if self.stream.holds_back() {
             self.unflushed = true;
             let _ = self.poll_out(cx);
         }
@@ -199,7 +205,7 @@ impl Session {
         self.out.len() + self.parked.len()
     }
 
-    /// Like [`Session::unsent`], but not 0 either while TLS holds something back.
+    /// Like [`Session::unsent`], but not 0 either while the stream holds something back.
     pub(super) fn backlog(&self) -> usize {
         self.unsent() + usize::from(self.unflushed)
     }

@@ -2,14 +2,13 @@
 
 use super::actor::Port;
 use super::device::DeviceState;
-use super::template::peer_text;
 use crate::config::{self, Options};
 use crate::led::{Leds, Light};
 use crate::metrics::CloseReason;
+use crate::net::peer::Peer;
 use crate::trace::format::{Side, Style};
 use crate::trace::{Output, Tracer};
 use std::ffi::OsString;
-use std::net::SocketAddr;
 use std::os::unix::ffi::OsStringExt;
 use std::sync::Arc;
 use std::time::Instant;
@@ -62,9 +61,9 @@ impl Taps {
         }
     }
 
-    pub(super) fn client_opened(&self, peer: SocketAddr) {
+    pub(super) fn client_opened(&self, peer: &Peer) {
         if let Some(tracer) = &self.tracer {
-            tracer.client_opened(&peer_text(peer));
+            tracer.client_opened(&peer.gensio_text());
         }
     }
 
@@ -86,11 +85,11 @@ impl Port {
     /// The device was opened: opens the trace files. Their names are filled in for the first client.
     pub(super) fn begin_trace(&mut self) {
         let config::Traces { read, write, both } = &self.conn.options.traces;
-        let first = self.sessions.first().map(|session| session.peer);
+        let first = self.sessions.first().map(|session| session.peer.clone());
         let outputs: Vec<Output> = [(read, true, false), (write, false, true), (both, true, true)]
             .into_iter()
             .filter_map(|(file, device, clients)| {
-                let name = self.fill(file.name.as_ref()?, first, None);
+                let name = self.fill(file.name.as_ref()?, first.as_ref(), None);
                 let style = Style { hexdump: file.hexdump, timestamp: file.timestamp };
                 Some(Output { path: OsString::from_vec(name).into(), device, clients, style })
             })

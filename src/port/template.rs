@@ -15,7 +15,6 @@
 use crate::clock::LocalTime;
 use crate::serial::settings::LineSettings;
 use std::io::Write as _;
-use std::net::SocketAddr;
 
 /// The values of the escapes that depend on the port and the moment.
 #[derive(Clone, Debug, Default)]
@@ -28,7 +27,7 @@ pub struct Context<'a> {
     pub accepter: &'a str,
     /// `\B`: see [`settings_text`]; empty while the device is not open.
     pub settings: &'a str,
-    /// `\I`: see [`peer_text`]; empty when there is no client.
+    /// `\I`: see [`Peer::gensio_text`](crate::net::peer::Peer::gensio_text); empty when there is no client.
     pub peer: &'a str,
     /// The time escapes.
     pub time: LocalTime,
@@ -128,13 +127,6 @@ pub fn settings_text(line: &LineSettings) -> String {
         text.push_str(word);
     }
     text
-}
-
-/// The text of `\I`: `ipv4,127.0.0.1,40000` or, for a client of a dual-stack socket,
-/// `ipv6,::ffff:127.0.0.1,40000`.
-pub fn peer_text(peer: SocketAddr) -> String {
-    let family = if peer.is_ipv4() { "ipv4" } else { "ipv6" };
-    format!("{family},{},{}", peer.ip(), peer.port())
 }
 
 #[cfg(test)]
@@ -255,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_and_peers() {
+    fn settings() {
         let mut line = LineSettings { local: true, ..LineSettings::default() };
         assert_eq!(settings_text(&line), ",9600N81,CLOCAL");
         line.flow = Flow { xonxoff: true, rtscts: true };
@@ -263,9 +255,6 @@ mod tests {
         assert_eq!(settings_text(&line), ",9600N81,XONXOFF,RTSCTS,CLOCAL,HANGUP_WHEN_DONE");
         let odd = LineSettings { baud: 75, parity: Parity::Odd, size: 5, stop: 2, ..LineSettings::default() };
         assert_eq!(settings_text(&odd), ",75O52");
-        assert_eq!(peer_text("127.0.0.1:5".parse().unwrap()), "ipv4,127.0.0.1,5");
-        assert_eq!(peer_text("[::ffff:127.0.0.1]:5".parse().unwrap()), "ipv6,::ffff:127.0.0.1,5");
-        assert_eq!(peer_text("[::1]:5".parse().unwrap()), "ipv6,::1,5");
     }
 
     proptest! {

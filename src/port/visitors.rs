@@ -1,19 +1,19 @@
 //! Clients come and go: accepting, refusing, kicking, greeting, leaving.
 
 use super::actor::{Phase, Port};
+use super::client_text;
 use super::device::DeviceState;
+use super::reception::{self, Reception};
 use super::session::Session;
-use super::{Command, client_text};
 use crate::log::LeftOut;
 use crate::metrics::{CloseReason, DropDirection, DropReason, Refusal};
+use crate::net::allow;
 use crate::net::listener::{self, Event};
+use crate::net::peer::Peer;
 use crate::net::stream::Stream;
-use crate::net::{allow, tls};
 use crate::telnet::Codec;
-use std::net::SocketAddr;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tokio::net::TcpStream;
 use tracing::{info, warn};
 
 /// Time that a client which leaves has for taking what was already sent to it.
@@ -40,9 +40,7 @@ impl Port {
             self.moved = true;
             match event {
                 Event::Up => {
-                    let addresses: Vec<_> =
-                        self.listener.addresses().iter().map(ToString::to_string).collect();
-                    info!(port = %self.name, "listening on {}", addresses.join(" and "));
+                    info!(port = %self.name, "listening on {}", listener::places(&self.listener));
                     self.report.listening();
                     self.errors.over(&"bind");
                 }
@@ -56,6 +54,12 @@ impl Port {
                     self.complain("accept", &format!("cannot accept clients for now: {error}"));
                 }
                 Event::Client(stream, peer) => self.welcome(cx, stream, peer),
+                // another round comes, with everybody's turn before the next datagrams
+                Event::Data => return,
+                Event::Lost(count) => {
+                    self.dropped(DropDirection::ToDevice, DropReason::Overrun, count);
+                    return;
+                }
             }
         }
     }
@@ -67,48 +71,35 @@ impl Port {
         }
     }
 
-    /// A fresh socket: address limits first, then TLS (in a task of its own, with a time limit).
-    fn welcome(&mut self, cx: &mut Context<'_>, stream: TcpStream, peer: SocketAddr) {
-        let permitted = allow::permitted(&self.conn.options, &peer);
-        let Some(acceptor) = self.tls.clone() else {
-            return if permitted {
-                self.attach(cx, Stream::Tcp(stream), peer);
-            } else {
-                self.refuse(cx, Stream::Tcp(stream), peer, Refusal::NotAllowed);
-            };
-        };
-        if !permitted {
-            return self.note_refusal(peer, Refusal::NotAllowed);
+    /// A fresh stream: address limits first, then what takes time, in a task of its own.
+    fn welcome(&mut self, cx: &mut Context<'_>, stream: Stream, peer: Peer) {
+        let permitted = peer.ip().is_none_or(|address| allow::permitted(&self.conn.options, &address));
+        if !permitted && self.tls.is_none() {
+            return self.refuse(cx, stream, peer, Refusal::NotAllowed);
         }
-        let (own, name, metrics) = (self.inbox.sender(), self.name.clone(), self.report.metrics().clone());
-        tokio::spawn(async move {
-            let handshake = tokio::time::timeout(tls::HANDSHAKE_LIMIT, acceptor.0.accept(stream)).await;
-            match handshake {
-                Ok(Ok(stream)) => {
-                    // when the port has ended the client is dropped
-                    own.send(Command::Attach(Stream::Tls(Box::new(stream)), peer));
-                }
-                Ok(Err(e)) => {
-                    metrics.refused(Refusal::Tls);
-                    warn!(port = %name, %peer, "TLS handshake failed: {e}");
-                }
-                Err(_) => {
-                    metrics.refused(Refusal::Tls);
-                    warn!(port = %name, %peer, "TLS handshake not finished in {:?}", tls::HANDSHAKE_LIMIT);
-                }
-            }
-        });
+        if !permitted {
+            return self.note_refusal(&peer, Refusal::NotAllowed);
+        }
+        let tell = self.conn.options.refusal_text;
+        let wrapped = reception::wrapped(&self.env.wrap, &self.conn.accepter, tell, &peer);
+        let reception = Reception { tls: self.tls.clone(), wrapped };
+        if reception.is_needed() {
+            let (own, metrics) = (self.inbox.sender(), self.report.metrics().clone());
+            tokio::spawn(reception.receive(stream, peer, self.name.clone(), own, metrics));
+        } else {
+            self.attach(cx, stream, peer);
+        }
     }
 
     /// A client whose handshake is done wants to use the port.
-    pub(super) fn attach(&mut self, cx: &mut Context<'_>, stream: Stream, peer: SocketAddr) {
+    pub(super) fn attach(&mut self, cx: &mut Context<'_>, stream: Stream, peer: Peer) {
         if !matches!(self.phase, Phase::Running) || self.overrides.off {
             return self.refuse(cx, stream, peer, Refusal::Closing);
         }
         if self.is_full() {
             // one of them may have closed before this one came, which nobody has looked at yet
             self.poll_up(cx);
-            if self.is_full() && !self.kick(peer) {
+            if self.is_full() && !self.kick(&peer) {
                 return self.refuse(cx, stream, peer, Refusal::PortBusy);
             }
         }
@@ -116,10 +107,11 @@ impl Port {
             return self.refuse(cx, stream, peer, Refusal::DeviceBusy);
         }
         let others = self.staying();
-        let mut session = self.session(cx, stream, peer);
-        session.report = Some(self.report.client_joined(peer));
         info!(port = %self.name, %peer, "client connected");
-        self.env.events.tell(true, &self.name, peer);
+        self.env.events.tell(true, &self.name, &peer);
+        let report = self.report.client_joined(peer.clone());
+        let mut session = self.session(cx, stream, peer);
+        session.report = Some(report);
         self.sessions.push(session);
         self.moved = true;
         match self.dev {
@@ -140,9 +132,11 @@ impl Port {
     }
 
     /// A session with telnet's opening already on its way.
-    fn session(&mut self, cx: &mut Context<'_>, stream: Stream, peer: SocketAddr) -> Box<Session> {
+    fn session(&mut self, cx: &mut Context<'_>, stream: Stream, peer: Peer) -> Box<Session> {
         let codec = self.conn.accepter.telnet.map(|options| Box::new(Codec::new(options)));
+        let datagram = stream.is_datagrams().then_some(self.conn.options.dev_to_net_bufsize);
         let mut session = Box::new(Session::new(peer, stream, codec, self.now));
+        session.datagram = datagram;
         if let Some(codec) = &mut session.codec {
             let mut opening = Vec::new();
             codec.opening(&mut opening);
@@ -152,7 +146,7 @@ impl Port {
     }
 
     /// Makes room for a newer client. ser2net takes the client that came last.
-    fn kick(&mut self, newcomer: SocketAddr) -> bool {
+    fn kick(&mut self, newcomer: &Peer) -> bool {
         if !self.conn.options.kickolduser {
             return false;
         }
@@ -163,8 +157,8 @@ impl Port {
         true
     }
 
-    pub(super) fn refuse(&mut self, cx: &mut Context<'_>, stream: Stream, peer: SocketAddr, why: Refusal) {
-        self.note_refusal(peer, why);
+    pub(super) fn refuse(&mut self, cx: &mut Context<'_>, stream: Stream, peer: Peer, why: Refusal) {
+        self.note_refusal(&peer, why);
         let text = client_text(why);
         if self.conn.options.refusal_text && !text.is_empty() {
             let mut session = self.session(cx, stream, peer);
@@ -173,22 +167,26 @@ impl Port {
         }
     }
 
-    fn note_refusal(&mut self, peer: SocketAddr, why: Refusal) {
+    fn note_refusal(&mut self, peer: &Peer, why: Refusal) {
+        self.turned_away(why, &format!("client {} refused: {why}", peer.host()));
+    }
+
+    pub(super) fn turned_away(&mut self, why: Refusal, text: &str) {
         self.report.refused(why);
-        self.complain(why.as_str(), &format!("client {} refused: {why}", peer.ip()));
+        self.complain(why.as_str(), text);
     }
 
     /// The device is open: the banner, then data.
     pub(super) fn greet(&mut self, cx: &mut Context<'_>, index: usize) {
-        let peer = self.sessions[index].peer;
         let line = self.dev.open().filter(|open| open.device.is_serial()).map(|open| open.line);
-        let banner = self.conn.options.banner.as_ref().map(|t| self.fill(t, Some(peer), line));
+        let peer = self.sessions[index].peer.clone();
+        let banner = self.conn.options.banner.as_ref().map(|t| self.fill(t, Some(&peer), line));
         let session = &mut self.sessions[index];
         if let Some(text) = banner {
             session.send_text(cx, &text);
         }
         session.greeted = true;
-        self.taps.client_opened(peer);
+        self.taps.client_opened(&peer);
         let session = &mut self.sessions[index];
         session.active = self.now;
         self.moved = true;
@@ -197,7 +195,7 @@ impl Port {
     /// Takes a client off the port: logged, counted, and given time to take what is on its way.
     pub(super) fn leave(&mut self, cx: &mut Context<'_>, mut session: Box<Session>, reason: CloseReason) {
         if let Some(mut report) = session.report.take() {
-            self.env.events.tell(false, &self.name, session.peer);
+            self.env.events.tell(false, &self.name, &session.peer);
             report.set_reason(reason);
             let (time, from_client, to_client) = report.summary();
             let seconds = time.as_secs_f64();
@@ -208,6 +206,9 @@ impl Port {
         }
         if session.greeted {
             self.taps.client_closed(reason);
+        }
+        if session.peer == Peer::Stdio {
+            self.env.stdio_left.notify_one();
         }
         let unsent = session.unsent();
         match reason {

@@ -94,8 +94,9 @@ fn the_shipped_configuration_opens_nothing_to_the_network() {
     assert!(config.metrics.is_some_and(|address| address.ip().is_loopback()));
     for connection in &config.connections {
         assert!(!connection.enabled, "{} would run", connection.name);
-        let host = connection.accepter.tcp.host.as_deref();
-        assert_eq!(host, Some("127.0.0.1"), "{}", connection.name);
+        let hosts: Vec<_> =
+            connection.accepter.listen.addresses().iter().map(|a| a.host.as_deref()).collect();
+        assert_eq!(hosts, [Some("127.0.0.1")], "{}", connection.name);
         assert!(connection.options.allow.is_some(), "{}", connection.name);
     }
 }
@@ -115,7 +116,7 @@ fn both_formats_of_the_heat_pump_agree() {
     for (a, b) in yaml.iter().zip(&lines) {
         assert_eq!(a.connector.target, b.connector.target);
         assert_eq!(a.connector.filters, b.connector.filters);
-        assert_eq!(a.accepter.tcp, b.accepter.tcp);
+        assert_eq!(a.accepter.listen, b.accepter.listen);
         assert_eq!(a.accepter.telnet, b.accepter.telnet);
         assert_eq!((a.timeout, a.options.kickolduser), (b.timeout, b.options.kickolduser));
         assert_eq!(a.options.max_connections, b.options.max_connections);

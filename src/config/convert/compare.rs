@@ -141,10 +141,10 @@ fn describe(before: &Connection, after: &Connection) -> String {
     if *timeout != after.timeout {
         parts.push("the timeout would be another".to_owned());
     }
-    let Accepter { text, telnet: _, tls: _, tcp } = accepter;
+    let Accepter { text, telnet: _, tls: _, listen } = accepter;
     if *text != after.accepter.text {
         parts.push(format!("the accepter would be '{}' instead of '{text}'", after.accepter.text));
-    } else if *tcp != after.accepter.tcp {
+    } else if *listen != after.accepter.listen {
         parts.push("it would listen at another place".to_owned());
     }
     let Connector { text, filters, target } = connector;

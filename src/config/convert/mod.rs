@@ -22,6 +22,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
+#[cfg(test)]
+pub(in crate::config) use model::canonical as accepter_text;
 pub use model::to_yaml;
 
 pub(in crate::config) use compare::{typed, typed_connector};

@@ -120,13 +120,19 @@ fn layer(name: &'static str, list: &[Said]) -> String {
 /// The accepter string for the fields of an accepter.
 pub(super) fn accepter_text(accepter: &Accepter, all: bool) -> String {
     let list = said(values::of_accepter(accepter), all);
-    let Accepter { text: _, telnet, tls, tcp } = accepter;
+    let Accepter { text: _, telnet, tls, listen } = accepter;
     let mut parts = Vec::new();
     parts.extend(telnet.is_some().then(|| layer("telnet", &list)));
     parts.extend(tls.is_some().then(|| layer("ssl", &list)));
-    parts.push(layer("tcp", &list));
-    parts.push(values::address_text(tcp));
+    parts.push(layer(values::transport_name(listen), &list));
+    parts.extend(Some(values::address_text(listen)).filter(|address| !address.is_empty()));
     parts.join(",")
+}
+
+/// The accepter string that says only what is not built in.
+#[cfg(test)]
+pub(in crate::config) fn canonical(accepter: &Accepter) -> String {
+    accepter_text(accepter, false)
 }
 
 /// The connector string for the fields of a connector.

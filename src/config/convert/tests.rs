@@ -2,8 +2,8 @@ use super::*;
 use crate::config::CharDelay;
 use crate::config::announce::{Announce, NetType};
 use crate::config::{
-    Accepter, Admin, Connection, Connector, Family, Led, Options, RemoteRule, TcpListen, TelnetOptions, Template,
-    TlsOptions, TraceFile, Traces,
+    Accepter, Admin, Connection, Connector, Family, Led, Listen, ListenAddress, Options, RemoteRule, StdioListen,
+    TcpListen, TelnetOptions, Template, TlsOptions, TraceFile, Traces, UdpListen, UnixListen, Wrap,
 };
 use crate::serial::settings::{DeviceConfig, Flow, LineSettings, Parity, Rs485};
 use proptest::collection::vec;
@@ -314,15 +314,32 @@ fn accepter() -> impl Strategy<Value = Accepter> {
         Just((Family::V6Mapped, None)),
         "[a-z][a-z0-9]{0,3}\\.[a-z]{2}".prop_map(|host| (Family::Any, Some(host))),
     ];
-    let tcp = (place, any::<u16>(), any::<bool>(), any::<bool>()).prop_map(
-        |((family, host), port, nodelay, reuseaddr)| {
-            let host = host.map(Into::into);
-            TcpListen { family, host, port, nodelay, reuseaddr }
+    let address = (place, any::<u16>()).prop_map(|((family, host), port)| {
+        let host = host.map(Into::into);
+        ListenAddress { family, host, port }
+    });
+    let addresses = vec(address, 1..3);
+    let wrap = prop_oneof![Just(Wrap::On), Just(Wrap::Print), Just(Wrap::Off)];
+    let tcp = (addresses.clone(), any::<bool>(), any::<bool>(), wrap, "[a-z]{1,8}").prop_map(
+        |(addresses, nodelay, reuseaddr, wrap, name)| {
+            let (addresses, wrap_name) = (addresses.into(), name.into());
+            Listen::Tcp(TcpListen { addresses, nodelay, reuseaddr, wrap, wrap_name })
         },
     );
-    (of(any::<bool>()), of(tls), tcp).prop_map(|(telnet, tls, tcp)| {
+    let udp = (addresses, any::<bool>())
+        .prop_map(|(addresses, reuseaddr)| Listen::Udp(UdpListen { addresses: addresses.into(), reuseaddr }));
+    let unix = ("/[a-z]{1,9}", any::<bool>(), of(0u32..0o1000), of("[a-z]{1,6}"), of("[0-9]{1,4}")).prop_map(
+        |(path, delsock, mode, owner, group)| {
+            let (path, owner, group) = (path.into(), owner.map(Into::into), group.map(Into::into));
+            Listen::Unix(UnixListen { path, delsock, mode, owner, group })
+        },
+    );
+    let stdio = any::<bool>().prop_map(|raw| Listen::Stdio(StdioListen { raw }));
+    let listen = prop_oneof![4 => tcp, 1 => udp, 1 => unix, 1 => stdio, 1 => Just(Listen::Dummy)];
+    (of(any::<bool>()), of(tls), listen).prop_map(|(telnet, tls, listen)| {
         let telnet = telnet.map(|rfc2217| TelnetOptions { rfc2217 });
-        let mut accepter = Accepter { text: "".into(), telnet, tls, tcp };
+        let tls = tls.filter(|_| matches!(listen, Listen::Tcp(_) | Listen::Unix(_)));
+        let mut accepter = Accepter { text: "".into(), telnet, tls, listen };
         accepter.text = model::accepter_text(&accepter, false).into();
         accepter
     })

@@ -1,12 +1,14 @@
 //! Accepter strings.
 
+mod transport;
+
 use super::layers::{Default, Setting, settings};
 use super::report::{Report, sub_span};
-use crate::config::address::{self, Address};
+use crate::config::address::Address;
 use crate::config::gensio::{self, FILTERS, Layer, Problem, Side, Stack, Word};
 use crate::config::options::{self, Place, Value};
 use crate::config::raw::Spanned;
-use crate::config::{Accepter, TcpListen, TelnetOptions, TlsOptions};
+use crate::config::{Accepter, Listen, TelnetOptions, TlsOptions};
 use std::path::PathBuf;
 
 /// Resolves an accepter string. `None`, with a report, when it cannot be run.
@@ -28,8 +30,14 @@ pub(super) fn resolve(
         }
     };
     let (telnet, tls) = filters(&stack, text, defaults, report);
-    let tcp = base(&stack, text, defaults, services, report)?;
-    Some(Accepter { text: text.value.as_str().into(), telnet, tls, tcp })
+    let bottom = transport::Bottom { stack: &stack, text, defaults, services };
+    let listen = transport::resolve(&bottom, report)?;
+    if tls.is_some() && !matches!(listen, Listen::Tcp(_) | Listen::Unix(_)) {
+        let ssl = stack.filters.iter().find(|layer| layer.name.text == "ssl");
+        let span = sub_span(text, &ssl.map_or(0..0, |layer| layer.name.place.clone()));
+        report.refused(span, "ssl on something else than tcp and unix", "put tcp or unix below ssl");
+    }
+    Some(Accepter { text: text.value.as_str().into(), telnet, tls, listen })
 }
 
 fn filters(
@@ -42,26 +50,40 @@ fn filters(
     for layer in &stack.filters {
         let span = sub_span(text, &layer.name.place);
         match layer.name.text.as_str() {
-            "telnet" if telnet.is_some() => report.blocked(span, "telnet twice in one accepter", None),
+            "telnet" if telnet.is_some() => {
+                report.refused(span, "telnet twice in one accepter", "write it once");
+            }
             "telnet" if tls.is_some() => {
-                report.blocked(
-                    span,
-                    "telnet below ssl",
-                    Some("put telnet first: telnet,ssl,tcp,2000".into()),
-                );
+                report.refused(span, "telnet below ssl", "put telnet first: telnet,ssl,tcp,2000");
             }
             "telnet" => telnet = Some(telnet_options(layer, text, defaults, report)),
-            "ssl" if tls.is_some() => report.blocked(span, "ssl twice in one accepter", None),
+            "ssl" if tls.is_some() => report.refused(span, "ssl twice in one accepter", "write it once"),
             "ssl" => tls = Some(tls_options(layer, text, defaults, report)),
             // These only watch or slow down what goes to the clients, who get the same bytes.
             "trace" | "perf" | "ratelimit" => report.ignored(span, &layer.name.text),
             "keepopen" | "script" => {
                 report.error(span, format!("{} cannot be part of an accepter", layer.name.text), None);
             }
-            other => report.blocked(span, &format!("accepter type {other}"), None),
+            other => report.refused(span, &format!("accepter type {other}"), instead_of(other)),
         }
     }
     (telnet, tls)
+}
+
+/// What comes nearest to a filter that there is not.
+fn instead_of(filter: &str) -> &'static str {
+    match filter {
+        "certauth" => {
+            "let certificates decide who may connect: ssl(clientauth,CA=/path/ca.pem),tcp,2000; \
+             or log in by ssh and let a program there connect to a port on loopback"
+        }
+        "mux" => "write a connection with a port of its own for each channel",
+        "relpkt" => "use tcp, which keeps order and repeats what is lost",
+        "msgdelim" => "use raw tcp, and let the two ends agree on where messages end",
+        "kiss" | "ax25" => "use raw tcp and let a program like kissattach speak the protocol",
+        "xlt" => "let the client translate line ends, as most terminal programs can",
+        _ => "leave it out",
+    }
 }
 
 fn telnet_options(
@@ -133,65 +155,6 @@ fn tls_options(
         }
     };
     TlsOptions { key, cert, client_auth: client_auth.is_some() && ca.is_some(), ca }
-}
-
-fn base(
-    stack: &Stack,
-    text: &Spanned<String>,
-    defaults: &[Default],
-    services: &str,
-    report: &mut Report,
-) -> Option<TcpListen> {
-    let no_options = Vec::new();
-    let (words, at) = match &stack.base {
-        Some(layer) if layer.name.text == "tcp" => (&layer.options, layer.name.place.clone()),
-        Some(layer) => {
-            let span = sub_span(text, &layer.name.place);
-            report.blocked(span, &format!("accepter type {}", layer.name.text), None);
-            return None;
-        }
-        None => (&no_options, text.value.len()..text.value.len()),
-    };
-    let (mut nodelay, mut reuseaddr) = (true, true);
-    for setting in settings(Place::Layer("tcp"), words, text, defaults, report) {
-        match (setting.row.name, setting.value) {
-            ("nodelay", Value::Bool(on)) => nodelay = on,
-            ("reuseaddr", Value::Bool(on)) => reuseaddr = on,
-            ("laddr", _) => {
-                let help = Some("an accepter listens at the address in front of its port".into());
-                report.error(setting.span, "laddr is an option of connectors", help);
-            }
-            _ => {}
-        }
-    }
-    let Some(tail) = &stack.tail else {
-        let problem = Problem::new(at, "the port is missing").help("write for instance tcp,2000");
-        report.problem(text, problem);
-        return None;
-    };
-    let list = match address::parse_list(&tail.text, tail.place.start, services) {
-        Ok(list) => list,
-        Err(problem) => {
-            report.problem(text, if stack.base.is_some() { problem } else { unknown_type(tail, problem) });
-            return None;
-        }
-    };
-    let mut list = list.into_iter();
-    let first = list.next()?;
-    if let Some(second) = list.next() {
-        let span = sub_span(text, &second.port.place);
-        report.blocked(
-            span,
-            "more than one address in an accepter",
-            Some("write one connection for each".into()),
-        );
-    }
-    if let Some(protocol) = first.protocol.as_ref().filter(|p| p.text != "tcp") {
-        report.blocked(sub_span(text, &protocol.place), &format!("accepter type {}", protocol.text), None);
-    }
-    remarks(&first, stack.base.is_some(), text, report);
-    let host = first.host.map(|h| h.text.into());
-    Some(TcpListen { family: first.family, host, port: first.number, nodelay, reuseaddr })
 }
 
 /// The first word of an address that is none may have been meant as a type.

@@ -95,6 +95,14 @@ impl Report {
         self.push(severity, span, format!("{what} is not yet active in this version"), help, true);
     }
 
+    /// A construct of ser2net that there is not, and the nearest way that works. For a disabled
+    /// connection it is a warning, as with [`Report::blocked`].
+    pub(super) fn refused(&mut self, span: Span, what: &str, help: &str) {
+        self.failed = true;
+        let severity = if self.enabled { Severity::Error } else { Severity::Warning };
+        self.push(severity, span, format!("{what} is not supported"), Some(help.to_owned()), false);
+    }
+
     /// A construct of later work that the connection can do without.
     pub(super) fn ignored(&mut self, span: Span, what: &str) {
         self.left_out(span, what, None);

@@ -170,8 +170,33 @@ fn accepters_that_run() {
         assert!(diagnostics.is_empty(), "{text}: {}", said(&diagnostics));
         assert_eq!(&*accepter.text, text);
         let telnet = accepter.telnet.map_or("-", |t| if t.rfc2217 { "2217" } else { "telnet" });
-        let tcp = accepter.tcp;
-        assert_eq!(format!("{telnet} {:?} {:?} {}", tcp.family, tcp.host, tcp.port), expected, "{text}");
+        let [at] = accepter.listen.addresses() else { panic!("{text}: several addresses") };
+        assert_eq!(format!("{telnet} {:?} {:?} {}", at.family, at.host, at.port), expected, "{text}");
+    }
+}
+
+#[test]
+fn accepters_that_are_no_tcp_or_many() {
+    for (text, expected) in [
+        ("tcp,127.0.0.1,2000,::1,2001", "tcp,127.0.0.1,2000,::1,2001"),
+        ("127.0.0.1,2000,ipv6,::1,2001", "tcp,127.0.0.1,2000,ipv6,::1,2001"),
+        ("udp,2000", "udp,2000"),
+        ("udp,ipv4,2000", "udp,ipv4,2000"),
+        ("udp(reuseaddr),127.0.0.1,2000,::1,2000", "udp(reuseaddr),127.0.0.1,2000,::1,2000"),
+        ("tcp(tcpd=on),2000", "tcp(tcpd=on),2000"),
+        ("tcp(tcpdname=x),2000", "tcp(tcpdname=x),2000"),
+        ("telnet,unix,/tmp/s", "telnet,unix,/tmp/s"),
+        ("unix(delsock,perm=660),/tmp/a,b", "unix(delsock,perm=660),/tmp/a,b"),
+        ("unix(gmode=rw,omode=0),/tmp/s", "unix(perm=660),/tmp/s"),
+        ("unix(perm=640,umode=7,owner=root,group=0),/tmp/s", "unix(perm=740,owner=root,group=0),/tmp/s"),
+        ("stdio", "stdio"),
+        ("telnet,stdio(raw)", "telnet,stdio(raw)"),
+        ("dummy", "dummy"),
+    ] {
+        let (connection, diagnostics) = with(text, DEVICE, &[]);
+        let accepter = connection.unwrap_or_else(|| panic!("{text}: {}", said(&diagnostics))).accepter;
+        assert!(diagnostics.is_empty(), "{text}: {}", said(&diagnostics));
+        assert_eq!(crate::config::convert::accepter_text(&accepter), expected, "{text}");
     }
 }
 
@@ -209,6 +234,28 @@ fn accepters_that_are_refused() {
         ("telnet(mode=bogus),tcp,2000", "one of server, client"),
         ("ssl(bogus),tcp,2000", "unknown option 'bogus' of ssl"),
         ("keepopen,tcp,2000", "cannot be part of an accepter"),
+        ("sctp,2000", "accepter type sctp is not supported [use tcp]"),
+        ("mux,tcp,2000", "a connection with a port of its own for each channel"),
+        ("msgdelim,tcp,2000", "use raw tcp"),
+        ("relpkt,udp,2000", "use tcp, which keeps order"),
+        ("certauth,ssl,tcp,2000", "clientauth"),
+        ("ax25,tcp,2000", "kissattach"),
+        ("xlt,tcp,2000", "let the client translate"),
+        ("telnet,telnet,tcp,2000", "telnet twice"),
+        ("ssl,telnet,tcp,2000", "telnet,ssl,tcp"),
+        ("ssl,ssl,tcp,2000", "ssl twice"),
+        ("ssl,udp,2000", "put tcp or unix below ssl"),
+        ("pty", "can only be opened, not listened to"),
+        ("unixseq,/tmp/s", "use unix"),
+        ("udp", "the port is missing [write for instance udp,2000]"),
+        ("udp(nodelay),2000", "unknown option 'nodelay' of udp"),
+        ("udp,2000,tcp,::1,2000", "tcp among addresses of udp"),
+        ("unix", "path of the socket is missing"),
+        ("unix,", "path of the socket is missing"),
+        ("unix(perm=8),/tmp/s", "three octal digits"),
+        ("unix(umode=q),/tmp/s", "letters of rwx"),
+        ("stdio,/bin/cat", "nothing may follow stdio"),
+        ("dummy,1", "nothing may follow dummy"),
     ] {
         let (connection, diagnostics) = with(text, DEVICE, &[]);
         assert!(connection.is_none(), "{text}");
@@ -221,30 +268,11 @@ fn accepters_that_are_refused() {
 #[test]
 fn later_work_does_not_run_half() {
     for text in [
-        "udp,2000",
-        "udp,ipv4,2000",
-        "sctp,2000",
-        "unix,/tmp/s",
-        "unix(perm=666),/tmp/s",
-        "stdio",
-        "mux,tcp,2000",
         "conacc,serialdev,/dev/x",
-        "msgdelim,tcp,2000",
-        "relpkt,udp,2000",
-        "certauth,ssl,tcp,2000",
-        "ax25,tcp,2000",
-        "telnet,telnet,tcp,2000",
-        "ssl,telnet,tcp,2000",
-        "ssl,ssl,tcp,2000",
         "telnet(mode=client),tcp,2000",
         "ssl(mode=client),tcp,2000",
         "ssl(clientauth),tcp,2000",
         "ssl(clientauth,CA=/ca.pem,allow-authfail),tcp,2000",
-        "tcp(tcpd=on),2000",
-        "tcp(tcpdname=x),2000",
-        "tcp,127.0.0.1,2000,::1,2000",
-        "xlt,tcp,2000",
-        "pty",
     ] {
         let (connection, diagnostics) = with(text, DEVICE, &[]);
         assert!(connection.is_none(), "{text}");

@@ -157,7 +157,7 @@ fn names_are_unique() {
         .connection("a", "tcp,2001", DEVICE, &[])
         .connection("b", "tcp,2002", DEVICE, &[]);
     let (config, diagnostics) = file.resolve_as(Origin::Legacy);
-    let ports: Vec<u16> = config.connections.iter().map(|c| c.accepter.tcp.port).collect();
+    let ports: Vec<u16> = config.connections.iter().map(|c| c.accepter.listen.addresses()[0].port).collect();
     assert_eq!(ports, [2000, 2002]);
     assert_eq!(diagnostics.len(), 1);
     assert!(diagnostics[0].message.contains("duplicate connection name 'a'"));
@@ -200,7 +200,7 @@ fn one_bad_connection_costs_no_other() {
 
 #[test]
 fn families() {
-    let family = |text| with(text, DEVICE, &[]).0.unwrap().accepter.tcp.family;
+    let family = |text| with(text, DEVICE, &[]).0.unwrap().accepter.listen.addresses()[0].family;
     assert_eq!(family("tcp,ipv4,2000"), Family::V4);
     assert_eq!(family("ipv6,2000"), Family::V6);
 }
