@@ -1,12 +1,15 @@
 //! The running program: configuration in, ports and health endpoints out, signals obeyed.
 
+use crate::admin;
+use crate::admin::request::{Reloaded, Request, Requests};
 use crate::cli::{ConfigChoice, Inline, RunOptions};
 use crate::config::error::{Diagnostic, Severity};
 use crate::config::load::{self, Inputs};
 use crate::config::render::headline;
-use crate::config::{self, Config};
+use crate::config::{self, Admin, Config, Connection};
 use crate::descriptors;
 use crate::http::{self, HttpState};
+use crate::mdns::{self, Responder, Services};
 use crate::metrics::{Metrics, ReloadOutcome};
 use crate::net::wrap;
 use crate::port::{Claims, Environment};
@@ -14,13 +17,24 @@ use crate::process::{Signal, Signals, notify};
 use crate::reconcile::{Step, Told, reconcile};
 use crate::status::StatusTable;
 use crate::supervisor::Supervisor;
+use std::io::{Write, stdout};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::{Interval, interval};
 use tracing::{error, info, warn};
 
+/// Time that the disks of trace files, and after them the LEDs, have when everything else is over.
+const LAST_WRITES: Duration = Duration::from_millis(300);
+/// How often it is looked whether all ports listen, after a configuration was applied.
+const READY_LOOK: Duration = Duration::from_millis(5);
+/// After this time the program counts as ready although some do not: their addresses may come much
+/// later. The service manager is told how many.
+const READY_LIMIT: Duration = Duration::from_millis(1500);
 /// Signature of ports that say nothing about it: what ser2net answers.
 const DEFAULT_SIGNATURE: &str = "ser2net";
 
@@ -59,9 +73,14 @@ impl Reading {
 struct Plan {
     /// `None`: the text cannot be used at all.
     steps: Option<Vec<Step>>,
+    connections: Vec<Arc<Connection>>,
+    admin: Option<Arc<Admin>>,
     metrics: Option<SocketAddr>,
+    services: Services,
     errors: usize,
     warnings: usize,
+    /// What is wrong, one line each.
+    mistakes: Vec<String>,
 }
 
 impl Plan {
@@ -71,7 +90,12 @@ impl Plan {
         let (errors, warnings) = reading.counts();
         descriptors::check(&reading.config.connections);
         let steps = (!reading.is_fatal()).then(|| reconcile(told, &reading.config.connections));
-        Self { steps, metrics: reading.config.metrics, errors, warnings }
+        let serious = |d: &&Diagnostic| d.severity > Severity::Warning;
+        let mistakes = reading.diagnostics.iter().filter(serious).map(headline).collect();
+        let services = mdns::services(&reading.config.connections);
+        // LEDs come with the connections that flash them
+        let Config { connections, admin, metrics, leds: _ } = reading.config.clone();
+        Self { steps, connections, admin, metrics, services, errors, warnings, mistakes }
     }
 }
 
@@ -103,7 +127,8 @@ impl Sources {
             Inline::Yaml(texts) => (texts.clone(), Vec::new()),
             Inline::Lines(lines) => (Vec::new(), lines.clone()),
         };
-        Ok(Self { inputs: Inputs { file, yaml, legacy }, uucp_locks: options.uucp_locks })
+        let (keys, admin) = (options.config_dir.clone(), options.admin.clone());
+        Ok(Self { inputs: Inputs { file, yaml, legacy, admin, keys }, uucp_locks: options.uucp_locks })
     }
 
     /// One file.
@@ -136,7 +161,11 @@ pub struct Broker {
     sources: Sources,
     env: Environment,
     supervisor: Supervisor,
+    admin: admin::Server,
+    requests: mpsc::Receiver<Request>,
     http: Option<(SocketAddr, JoinHandle<()>)>,
+    say_ready: bool,
+    responder: Responder,
 }
 
 impl Broker {
@@ -153,9 +182,31 @@ impl Broker {
             names: Arc::default(),
             wrap: wrap::Files::default(),
             stdio_left: Arc::default(),
+            events: Arc::default(),
             signature: signature.unwrap_or(DEFAULT_SIGNATURE).into(),
+            traces: Arc::default(),
+            leds: Arc::default(),
         };
-        Ok(Self { supervisor: Supervisor::new(env.clone()), sources, env, http: None })
+        let (asking, requests) = Requests::channel();
+        let admin = admin::Server::new(asking, Arc::clone(&env.events), Arc::clone(&env.names));
+        Ok(Self {
+            supervisor: Supervisor::new(env.clone()),
+            sources,
+            env,
+            admin,
+            requests,
+            http: None,
+            say_ready: false,
+            responder: Responder::default(),
+        })
+    }
+
+    /// Has `Ready` printed on standard output when all ports listen, or after [`READY_LIMIT`]
+    /// although some do not.
+    #[must_use]
+    pub fn saying_ready(mut self, on: bool) -> Self {
+        self.say_ready = on;
+        self
     }
 
     /// Runs with a first reading of the configuration until a signal ends it.
@@ -168,13 +219,26 @@ impl Broker {
         drop(first);
         self.apply(plan).await;
         self.env.status.set_started();
-        notify::ready(&self.summary());
-        let mut alive = notify::watchdog_interval().map(tokio::time::interval);
+        let mut alive = notify::watchdog_interval().map(interval);
+        let mut settling = Settling::begin();
         loop {
             let signal = tokio::select! {
                 signal = signals.recv() => signal,
+                Some(request) = self.requests.recv() => {
+                    if self.answer(request).await {
+                        settling = Settling::begin();
+                    }
+                    continue;
+                }
                 () = tick(&mut alive) => {
                     notify::alive();
+                    notify::status(&self.summary());
+                    continue;
+                }
+                () = tick(&mut settling.look) => {
+                    if settling.is_over(self.supervisor.counts()) {
+                        self.settled();
+                    }
                     continue;
                 }
                 () = self.env.stdio_left.notified() => {
@@ -183,7 +247,11 @@ impl Broker {
                 }
             };
             match signal {
-                Signal::Reload => self.reload(signal).await,
+                Signal::Reload => {
+                    info!("{signal}: reading the configuration again");
+                    self.reload().await;
+                    settling = Settling::begin();
+                }
                 Signal::User => info!("{signal}: nothing to do"),
                 Signal::Terminate | Signal::Interrupt => {
                     info!("{signal}: closing all clients and devices");
@@ -195,27 +263,81 @@ impl Broker {
         if let Some((_, task)) = self.http.take() {
             task.abort();
         }
-        self.supervisor.shutdown().await;
+        // nobody is answered any more
+        drop(self.requests);
+        tokio::join!(self.admin.shutdown(), self.supervisor.shutdown(), self.responder.shutdown());
+        // nothing moves any more that could be held up
+        if !self.env.traces.finish(LAST_WRITES) {
+            warn!("trace files are not written to their end");
+        }
+        if !self.env.leds.finish(LAST_WRITES) {
+            warn!("LEDs are not given back");
+        }
         Ok(())
     }
 
-    async fn reload(&mut self, signal: Signal) {
-        info!("{signal}: reading the configuration again");
+    /// Does what an administrator asks; true when that was a reload. One that does not wait any more
+    /// gets no answer.
+    async fn answer(&mut self, request: Request) -> bool {
+        match request {
+            Request::Ports(answer) => {
+                let _ = answer.send(self.supervisor.known());
+            }
+            Request::Enable(name, on, answer) => {
+                let _ = answer.send(self.supervisor.enable(&name, on).await);
+            }
+            Request::Timeout(name, timeout, answer) => {
+                let _ = answer.send(self.supervisor.set_timeout(&name, timeout).await);
+            }
+            Request::Reload(answer) => {
+                info!("admin port: reading the configuration again");
+                let reloaded = self.reload().await;
+                let _ = answer.send(reloaded);
+                return true;
+            }
+        }
+        false
+    }
+
+    async fn reload(&mut self) -> Reloaded {
+        // logrotate moves files away and says so like this
+        self.env.traces.reopen();
         notify::reloading();
         let (sources, told) = (self.sources.clone(), self.supervisor.told());
         // files may be on a slow disk: the ports go on meanwhile
         match tokio::task::spawn_blocking(move || Plan::new(&sources.read(), &told)).await {
-            Ok(plan) => self.apply(plan).await,
-            Err(e) => error!("reading the configuration failed, the old one stays in force: {e}"),
+            Ok(mut plan) => {
+                let errors = std::mem::take(&mut plan.mistakes);
+                let applied = plan.steps.is_some();
+                self.apply(plan).await;
+                Reloaded { applied, errors }
+            }
+            Err(e) => {
+                let text = format!("reading the configuration failed, the old one stays in force: {e}");
+                error!("{text}");
+                Reloaded { applied: false, errors: vec![text] }
+            }
         }
-        notify::ready(&self.summary());
+    }
+
+    /// All ports listen that can: at the start, and after a reload.
+    fn settled(&mut self) {
+        let summary = self.summary();
+        info!("{summary}");
+        notify::ready(&summary);
+        if std::mem::take(&mut self.say_ready) {
+            // whoever waits for it may be gone
+            let _ = stdout().write_all(b"Ready\n").and_then(|()| stdout().flush());
+        }
     }
 
     async fn apply(&mut self, plan: Plan) {
         let outcome = if let Some(steps) = plan.steps {
             self.supervisor.apply(steps).await;
+            self.supervisor.configured(plan.connections).await;
+            self.admin.apply(plan.admin).await;
             self.serve_health(plan.metrics).await;
-            info!("{}", self.summary());
+            self.responder.apply(plan.services).await;
             ReloadOutcome::Applied
         } else {
             error!("the configuration cannot be used: the old one stays in force");
@@ -252,7 +374,30 @@ impl Broker {
     }
 }
 
-async fn tick(interval: &mut Option<tokio::time::Interval>) {
+/// The time from a configuration that was applied until its ports listen.
+#[derive(Debug)]
+struct Settling {
+    /// When to look; `None`: it is over.
+    look: Option<Interval>,
+    begun: Instant,
+}
+
+impl Settling {
+    fn begin() -> Self {
+        Self { look: Some(interval(READY_LOOK)), begun: Instant::now() }
+    }
+
+    /// Whether it ends now, with so many ports `running` and `listening`.
+    fn is_over(&mut self, (running, listening): (usize, usize)) -> bool {
+        let over = listening >= running || self.begun.elapsed() >= READY_LIMIT;
+        if over {
+            self.look = None;
+        }
+        over
+    }
+}
+
+async fn tick(interval: &mut Option<Interval>) {
     match interval {
         Some(interval) => {
             interval.tick().await;

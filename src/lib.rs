@@ -11,6 +11,7 @@
 //! [`config`] turns files into a validated [`config::Config`]; the supervisor keeps the running
 //! ports equal to it; [`port`] holds the task that owns one serial device and its sessions.
 
+pub mod admin;
 pub mod broker;
 pub mod cli;
 pub mod clock;
@@ -19,7 +20,9 @@ pub mod config;
 pub mod demo;
 pub mod descriptors;
 pub mod http;
+pub mod led;
 pub mod log;
+pub mod mdns;
 pub mod metrics;
 pub mod net;
 pub mod port;
@@ -30,3 +33,5 @@ pub mod status;
 pub mod supervisor;
 pub mod telnet;
 pub mod timer;
+pub mod trace;
+pub mod worker;

@@ -101,6 +101,7 @@ fn start(runtime: &Runtime, text: String) -> Result<(port::Handle, tokio::task::
     let [connection] = <[_; 1]>::try_from(reading.config.connections)
         .map_err(|_| format!("the configuration: {:?}", reading.diagnostics))?;
     let env = Environment {
+        events: Arc::default(),
         names: Arc::default(),
         wrap: serbroker::net::wrap::Files::default(),
         stdio_left: Arc::default(),
@@ -108,6 +109,8 @@ fn start(runtime: &Runtime, text: String) -> Result<(port::Handle, tokio::task::
         metrics: Arc::new(Metrics::new().map_err(|error| error.to_string())?),
         status: StatusTable::new(),
         signature: "data_path".into(),
+        traces: Arc::default(),
+        leds: Arc::default(),
     };
     let _inside = runtime.enter();
     Ok(port::start(connection, env))

@@ -155,10 +155,17 @@ fn settings(connection: &Connection, trace: &Trace<'_>) -> Vec<Setting> {
 
 /// Whether what was written for one option decides about the value of another.
 fn decides(written: &Row, shown: &Row) -> bool {
-    let same = written.place == shown.place && written.name == shown.name;
+    let same_place = |a: &Row, b: &Row| a.place == b.place;
+    let same = same_place(written, shown) && written.name == shown.name;
     // NONE, 8databits and their like are parts of the speed
     let part = written.kind == Kind::Flag && shown.place == Place::Serial && shown.name == "speed";
-    same || part || written.name == "nouucplock" && shown.name == "uucplock"
+    let whole = |what: &str| {
+        written.name == format!("trace-{what}")
+            && shown.name.starts_with("trace-")
+            && shown.name.ends_with(what)
+    };
+    let all_files = same_place(written, shown) && (whole("hexdump") || whole("timestamp"));
+    same || part || all_files || written.name == "nouucplock" && shown.name == "uucplock"
 }
 
 fn setting(row: &'static Row, known: Option<&InForce>, written: Option<&Written>) -> Setting {
@@ -181,7 +188,13 @@ fn setting(row: &'static Row, known: Option<&InForce>, written: Option<&Written>
         Place::Layer(layer) => layer,
         Place::Admin => "admin",
     };
-    Setting { place, name: row.name, value, from, active: row.status == Status::Active }
+    Setting {
+        place,
+        name: row.name,
+        value,
+        from,
+        active: matches!(row.status, Status::Active | Status::Moot),
+    }
 }
 
 /// The ports as text for people, in columns.
@@ -327,7 +340,12 @@ mod tests {
         let ports = ports("1:raw:0:/dev/ttyS0\n");
         for row in options::OPTIONS.iter().filter(|row| row.place == Place::Connection) {
             let found = ports[0].options.iter().find(|o| o.place == "options" && o.name == row.name);
-            assert_eq!(found.map(|o| o.active), Some(row.status == Status::Active), "{}", row.name);
+            assert_eq!(
+                found.map(|o| o.active),
+                Some(matches!(row.status, Status::Active | Status::Moot)),
+                "{}",
+                row.name
+            );
         }
         let text = text(&ports);
         for line in text.lines().filter(|line| line.contains("built in")) {
@@ -340,7 +358,11 @@ mod tests {
                 other => panic!("{other:?}"),
             };
             let row = options::find(place, words.next().unwrap_or("")).expect("a row");
-            assert_eq!(line.ends_with("not yet active"), row.status != Status::Active, "{line}");
+            assert_eq!(
+                line.ends_with("not yet active"),
+                !matches!(row.status, Status::Active | Status::Moot),
+                "{line}"
+            );
         }
     }
 

@@ -1,8 +1,8 @@
 //! From files and command line texts to a [`RawFile`].
 
-use super::error::{Diagnostic, Severity, Source};
+use super::error::{Diagnostic, Severity, Source, Span};
 use super::files::{self, MAX_FILE};
-use super::raw::{Origin, RawFile};
+use super::raw::{Origin, RawAdmin, RawFile, RawOption, RawValue, Spanned};
 use super::{legacy, yaml};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -17,6 +17,10 @@ pub struct Inputs {
     pub yaml: Vec<String>,
     /// `-C`: legacy lines, read after the file.
     pub legacy: Vec<String>,
+    /// `-p`: the accepter of the admin port, before any other.
+    pub admin: Option<String>,
+    /// `-C`: the directory with the key and the certificate of accepters that name none.
+    pub keys: Option<PathBuf>,
 }
 
 /// Most diagnostics that are kept.
@@ -69,13 +73,19 @@ pub fn load(inputs: &Inputs) -> (RawFile, Vec<Diagnostic>) {
     }
     let parts = [(yaml.file, yaml.diagnostics), (lines.file, lines.diagnostics)];
     let mut file = RawFile::default();
+    file.admins.extend(inputs.admin.as_deref().map(flag_admin));
     let mut diagnostics = problems;
     let [first, second] = parts;
     for (part, found) in if yaml_first { [first, second] } else { [second, first] } {
         file.connections.extend(part.connections);
+        file.admins.extend(part.admins);
         file.settings.extend(part.settings);
+        file.leds.extend(part.leds);
         file.later.extend(part.later);
         diagnostics.extend(found);
+    }
+    if let Some(dir) = &inputs.keys {
+        default_keys(&mut file, dir);
     }
     drop_duplicates(&mut file, &mut diagnostics);
     limit(&mut diagnostics);
@@ -94,6 +104,36 @@ pub fn load(inputs: &Inputs) -> (RawFile, Vec<Diagnostic>) {
         });
     }
     (file, diagnostics)
+}
+
+/// The admin port of the command line.
+fn flag_admin(accepter: &str) -> RawAdmin {
+    let place = Span { source: Arc::new(Source::new("-p", accepter)), start: 0, end: accepter.len() };
+    RawAdmin {
+        accepter: Spanned { value: accepter.to_owned(), span: place.clone() },
+        place,
+        defaults: Vec::new(),
+        options: Vec::new(),
+    }
+}
+
+/// Gives every connection and the admin port the key and the certificate of `dir` as defaults, which weigh less than
+/// defaults of the file.
+fn default_keys(file: &mut RawFile, dir: &Path) {
+    let source = Arc::new(Source::new("-C", dir.display().to_string()));
+    let span = Span { start: 0, end: source.text.len(), source };
+    let default = |(option, name): (&str, &str)| RawOption {
+        name: Spanned { value: format!("ssl:{option}"), span: span.clone() },
+        value: Some(Spanned {
+            value: RawValue::Scalar(dir.join(name).display().to_string()),
+            span: span.clone(),
+        }),
+    };
+    let connections = file.connections.iter_mut().map(|connection| &mut connection.defaults);
+    for defaults in connections.chain(file.admins.iter_mut().map(|admin| &mut admin.defaults)) {
+        let keys = [("key", "ser2net.key"), ("cert", "ser2net.crt")].map(default);
+        defaults.splice(0..0, keys);
+    }
 }
 
 /// Reads one text that is there already; `path` decides where included files are looked for.

@@ -4,6 +4,7 @@
 //! A [`Config`] is valid: what is in it can be run as it is.
 
 pub mod address;
+pub mod announce;
 pub mod convert;
 pub mod error;
 pub mod explain;
@@ -17,6 +18,7 @@ pub mod raw;
 pub mod render;
 pub mod resolve;
 pub mod suggest;
+mod tap;
 pub mod values;
 pub mod yaml;
 
@@ -26,18 +28,24 @@ pub use listen::{
 };
 
 use crate::serial::settings::DeviceConfig;
+use announce::Announce;
 use ipnet::IpNet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+pub use tap::{LED_CLASS, LED_DURATION_MS, Led, TraceFile, Traces};
 
 /// All that the program runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
     /// The connections, in the order of the file; names are unique.
     pub connections: Vec<Arc<Connection>>,
+    /// The admin port; `None`: there is none.
+    pub admin: Option<Arc<Admin>>,
     /// Where health is served; `None`: nowhere.
     pub metrics: Option<SocketAddr>,
+    /// The LEDs that connections can use; names are unique.
+    pub leds: Vec<Arc<Led>>,
 }
 
 /// One accepter joined to one connector. It is shared by all that need it, and so are its texts.
@@ -55,6 +63,15 @@ pub struct Connection {
     pub timeout: Option<Duration>,
     /// Everything else.
     pub options: Options,
+}
+
+/// Where administrators come in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// What listens.
+    pub accepter: Accepter,
+    /// Who may connect, as networks; `None`: everybody.
+    pub allow: Option<Vec<IpNet>>,
 }
 
 /// What is opened.
@@ -109,6 +126,14 @@ pub struct Options {
     pub accepter_retry: Duration,
     /// Send the reason as text to a client that is refused.
     pub refusal_text: bool,
+    /// Announced by mDNS; `None`: not.
+    pub announce: Option<Box<Announce>>,
+    /// Trace files.
+    pub traces: Traces,
+    /// Flashes when the device is written to.
+    pub led_tx: Option<Arc<Led>>,
+    /// Flashes when the device sends.
+    pub led_rx: Option<Arc<Led>>,
 }
 
 /// Whether bytes of the device are gathered before they are sent (`chardelay`).

@@ -2,13 +2,15 @@
 //! and what a rendered configuration writes. The model is taken apart field by field, so that a
 //! field that is missing here does not compile.
 
+use super::announce::Announce;
 use super::options::{self, Place, Row};
 use super::{
-    Accepter, Connection, Connector, Family, Listen, ListenAddress, Options, StdioListen, TcpListen,
-    TelnetOptions, Template, TlsOptions, UdpListen, UnixListen,
+    Accepter, Connection, Connector, Family, Led, Listen, ListenAddress, Options, StdioListen, TcpListen,
+    TelnetOptions, Template, TlsOptions, Traces, UdpListen, UnixListen,
 };
 use crate::serial::settings::{DeviceConfig, Flow, LineSettings, Rs485};
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 /// An option with the value in force.
 #[derive(Clone, Copy, Debug)]
@@ -94,7 +96,14 @@ pub fn of_options(options: &Options) -> Vec<InForce> {
         allow,
         accepter_retry,
         refusal_text,
+        announce,
+        traces,
+        led_tx,
+        led_rx,
     } = options;
+    let Traces { read, write, both } = traces;
+    let files = [read, write, both];
+    let led = |led: &Option<Arc<Led>>| led.as_ref().map(|led| led.name.to_string());
     let of = |name| slot(Place::Connection, name);
     let text = |t: &Option<Template>| t.as_ref().map(|t| String::from_utf8_lossy(&t.0).into_owned());
     let remaddr: Vec<String> = remaddr
@@ -108,7 +117,7 @@ pub fn of_options(options: &Options) -> Vec<InForce> {
         let list: Vec<String> = list.iter().map(ToString::to_string).collect();
         list.join(", ")
     });
-    vec![
+    let mut list = vec![
         of("kickolduser").is(kickolduser),
         of("max-connections").is(max_connections),
         of("banner").maybe(text(banner)),
@@ -129,7 +138,45 @@ pub fn of_options(options: &Options) -> Vec<InForce> {
         of("allow").maybe(allow),
         of("accepter-retry-time").is(&accepter_retry.as_secs()),
         of("refusal-text").is(refusal_text),
-    ]
+        of("trace-read").maybe(text(&read.name)),
+        of("trace-write").maybe(text(&write.name)),
+        of("trace-both").maybe(text(&both.name)),
+        // they say something about the three that follow, and so stand before them
+        of("trace-hexdump").is(&files.iter().all(|file| file.hexdump)),
+        of("trace-timestamp").is(&files.iter().all(|file| file.timestamp)),
+        of("trace-read-hexdump").is(&read.hexdump),
+        of("trace-read-timestamp").is(&read.timestamp),
+        of("trace-write-hexdump").is(&write.hexdump),
+        of("trace-write-timestamp").is(&write.timestamp),
+        of("trace-both-hexdump").is(&both.hexdump),
+        of("trace-both-timestamp").is(&both.timestamp),
+        of("led-tx").maybe(led(led_tx)),
+        of("led-rx").maybe(led(led_rx)),
+    ];
+    list.extend(of_announce(announce.as_deref()));
+    list
+}
+
+fn of_announce(announce: Option<&Announce>) -> Vec<InForce> {
+    let none = Announce::default();
+    let Announce { enabled, interface, net_type, name, service, domain, host, texts, attributes } =
+        announce.unwrap_or(&none);
+    let of = |name| slot(Place::Connection, name);
+    let mut list = vec![
+        of("mdns").is(enabled),
+        of("mdns-interface").maybe(interface.map(|index| index.to_string())),
+        of("mdns-nettype").is(net_type),
+        of("mdns-name").maybe(name.clone()),
+        of("mdns-type").maybe(service.clone()),
+        of("mdns-domain").maybe(domain.clone()),
+        of("mdns-host").maybe(host.clone()),
+    ];
+    if texts.is_empty() {
+        list.push(of("mdns-txt").maybe(None));
+    }
+    list.extend(texts.iter().map(|text| of("mdns-txt").is(text)));
+    list.push(of("mdns-sysattrs").is(attributes));
+    list
 }
 
 /// The options of the types that an accepter is made of.
@@ -220,8 +267,19 @@ fn one_address(address: &ListenAddress, among: bool) -> String {
 
 /// The settings of a device.
 pub fn of_device(device: &DeviceConfig) -> Vec<InForce> {
-    let DeviceConfig { path: _, line, nobreak, uucp_lock, dtr, rts, write_only, read_only, rs485, drain_ms } =
-        device;
+    let DeviceConfig {
+        path: _,
+        line,
+        nobreak,
+        uucp_lock,
+        dtr,
+        rts,
+        write_only,
+        read_only,
+        rs485,
+        drain_ms,
+        stall_ms,
+    } = device;
     let LineSettings { baud: _, size: _, parity: _, stop: _, flow, local, hangup_when_done } = line;
     let Flow { xonxoff, rtscts } = flow;
     let of = |name| slot(Place::Serial, name);
@@ -239,6 +297,8 @@ pub fn of_device(device: &DeviceConfig) -> Vec<InForce> {
         of("rs485").maybe(rs485.as_ref().map(rs485_text)),
         slot(Place::Layer("serialdev"), "uucplock").is(uucp_lock),
         slot(Place::Layer("serialdev"), "drain_time").maybe(drain_ms.map(|ms| (ms / 10).to_string())),
+        slot(Place::Layer("serialdev"), "char_drain_wait")
+            .is(&stall_ms.map_or_else(|| "off".to_owned(), |ms| (ms / 10).to_string())),
     ]
 }
 
@@ -309,6 +369,8 @@ mod tests {
         for row in options::OPTIONS.iter().filter(|row| row.status == options::Status::Active) {
             // parts of the speed, or ways to say the same as another option
             let part = row.kind == options::Kind::Flag
+                // all of them are refused
+                || row.place == Place::Admin
                 || matches!(
                     row.name,
                     "nouucplock" | "custspeed" | "mode" | "allow-authfail" | "umode" | "gmode" | "omode"

@@ -124,10 +124,14 @@ labels! {
         OpenFailed = "open_failed",
         /// The device went away.
         DeviceLost = "device_lost",
+        /// The connection was switched off in the configuration.
+        Disabled = "disabled",
         /// The broker stops.
         Shutdown = "shutdown",
         /// The client read so slowly that it stood in the way of others.
         SlowReader = "slow_reader",
+        /// The admin port asked for it.
+        Admin = "admin",
     }
 }
 
@@ -144,7 +148,9 @@ impl CloseReason {
             Self::CloseOn => "the device sent the closeon string",
             Self::OpenFailed => "the device could not be opened",
             Self::DeviceLost => "the device is gone",
+            Self::Disabled => "switched off in the configuration",
             Self::Shutdown => "the program ends",
+            Self::Admin => "closed from the admin port",
             Self::SlowReader => "read too slowly while other clients kept up",
         }
     }
@@ -218,6 +224,18 @@ labels! {
         ClientClosed = "client_closed",
         /// Datagrams came faster than they could be taken.
         Overrun = "overrun",
+        /// The admin port's monitor did not keep up; clients and device got them.
+        Monitor = "monitor",
+    }
+}
+
+labels! {
+    /// Why bytes are missing in trace files.
+    TraceDrop {
+        /// The files are written more slowly than data comes.
+        QueueFull = "queue_full",
+        /// A file could not be opened or written.
+        WriteFailed = "write_failed",
     }
 }
 
@@ -271,6 +289,7 @@ mod tests {
         consistent::<DeviceFailure>();
         consistent::<DropDirection>();
         consistent::<DropReason>();
+        consistent::<TraceDrop>();
         consistent::<SerialError>();
         consistent::<ReloadOutcome>();
     }

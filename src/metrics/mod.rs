@@ -13,7 +13,7 @@ mod usage;
 
 pub use labels::{
     CloseReason, DeviceFailure, Direction, DropDirection, DropReason, PortState, Refusal, ReloadOutcome,
-    SerialError,
+    SerialError, TraceDrop,
 };
 pub use port::{PortCounters, PortMetrics};
 

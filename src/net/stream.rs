@@ -2,12 +2,16 @@
 
 use super::{stdio, udp};
 use crate::serial::sys;
-use std::io;
+use socket2::SockRef;
+use std::io::{self, Read};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
+
+/// Begins telnet's commands.
+const IAC: u8 = 255;
 
 /// A stream that a client came in on.
 #[derive(Debug)]
@@ -60,10 +64,23 @@ impl Stream {
             Self::Stdio(s) => return s.poll_read(cx, buf),
         };
         Poll::Ready(match ready!(result) {
-            Ok(()) => Ok(read.filled().len()),
+            Ok(()) => Ok(self.behind_urgent_mark(&mut read)),
             Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
             Err(e) => Err(e),
         })
+    }
+
+    /// A read ends in front of an urgent byte, which with telnet is the one behind an IAC (RFC 854,
+    /// SYNCH). The runtime takes a short read for the last one and would wait for news, although
+    /// more is there: it is read here. Returns how much is in `read`.
+    fn behind_urgent_mark(&self, read: &mut ReadBuf<'_>) -> usize {
+        if let Self::Tcp(stream) = self
+            && read.filled().last() == Some(&IAC)
+            && let Ok(more) = (&*SockRef::from(stream)).read(read.initialize_unfilled())
+        {
+            read.advance(more);
+        }
+        read.filled().len()
     }
 
     /// Writes some of `data`; where [`Stream::holds_back`], they may stay in a buffer until

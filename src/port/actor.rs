@@ -1,14 +1,18 @@
 //! The task of a port: its state, and the one poll function that moves everything on.
 
 use super::Command;
+use super::ask::{Events, Overrides};
 use super::batch::Batch;
 use super::device::DeviceState;
 use super::mailbox::{Handle, Inbox, mailbox};
 use super::matcher::Matcher;
 use super::outbuf::OutBuf;
 use super::session::Session;
+use super::tap::Tap;
+use super::taps::Taps;
 use super::visitors::Leaving;
 use crate::config::Connection;
+use crate::led::Leds;
 use crate::log::RepeatLimiter;
 use crate::metrics::{CloseReason, Metrics};
 use crate::net::listener::Listener;
@@ -17,13 +21,14 @@ use crate::net::tls::{self, Acceptor};
 use crate::net::{udp, wrap};
 use crate::status::{PortInfo, PortReporter, StatusTable};
 use crate::timer::PreciseTimer;
+use crate::trace::Traces;
 use std::collections::HashSet;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::{JoinHandle, unconstrained};
 use tokio::time::Sleep;
 use tracing::{error, info};
@@ -52,8 +57,14 @@ pub struct Environment {
     pub wrap: wrap::Files,
     /// Told when the client on standard input and output has left: the program ends then.
     pub stdio_left: Arc<Notify>,
+    /// Who is told of clients that come and go.
+    pub events: Arc<Events>,
     /// RFC 2217 signature of ports without the option.
     pub signature: Arc<str>,
+    /// Who writes trace files.
+    pub traces: Arc<Traces>,
+    /// Who lights LEDs.
+    pub leds: Arc<Leds>,
 }
 
 /// Connector texts that are in use.
@@ -106,11 +117,20 @@ pub(super) struct Port {
     pub(super) batch_due: Option<Instant>,
     pub(super) batch_timer: Option<PreciseTimer>,
     pub(super) closeon: Option<Matcher>,
+    /// Those that only watch: trace files and LEDs.
+    pub(super) taps: Taps,
     pub(super) phase: Phase,
     pub(super) report: PortReporter,
     pub(super) errors: RepeatLimiter<&'static str>,
-    /// Set by whatever moved on; a poll ends when a round sets nothing.
+    /// What administrators changed.
+    pub(super) overrides: Overrides,
+    /// Who watches the bytes.
+    pub(super) tap: Option<Tap>,
+    /// Set by whatever changed the state of the port, clients or device. A poll ends when a round
+    /// sets neither this nor `carried`.
     pub(super) moved: bool,
+    /// Set when bytes went somewhere, and nothing else changed by it.
+    pub(super) carried: bool,
     /// Time of this poll.
     pub(super) now: Instant,
     sleep: Option<Pin<Box<Sleep>>>,
@@ -145,10 +165,14 @@ impl Port {
             batch_due: None,
             batch_timer: None,
             closeon: None,
+            taps: Taps::new(&conn.options, &env.leds),
             phase: Phase::Running,
             report,
             errors: RepeatLimiter::new(COMPLAINT_WINDOW, 16),
+            overrides: Overrides::default(),
+            tap: None,
             moved: false,
+            carried: false,
             now: Instant::now(),
             sleep: None,
             next: None,
@@ -160,7 +184,10 @@ impl Port {
     }
 
     /// Listens as `conn` says.
-    fn start_listening(&mut self) {
+    pub(super) fn start_listening(&mut self) {
+        if self.overrides.off {
+            return;
+        }
         self.tls = None;
         if let Some(options) = &self.conn.accepter.tls {
             match tls::acceptor(options) {
@@ -198,22 +225,30 @@ impl Port {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.now = Instant::now();
+        // what only bytes moved past has nothing new to tell in the next round
+        let mut everything = true;
         for _ in 0..ROUNDS {
-            self.moved = false;
-            self.poll_commands(cx);
-            self.poll_listener(cx);
-            self.poll_device_state(cx);
+            (self.moved, self.carried) = (false, false);
+            if everything {
+                self.poll_commands(cx);
+                self.poll_listener(cx);
+                self.poll_device_state(cx);
+            }
             self.poll_up(cx);
             self.poll_down(cx);
-            self.poll_timers(cx);
-            self.reap(cx);
-            if self.over() {
-                return Poll::Ready(());
+            everything |= self.moved;
+            if everything {
+                self.poll_timers(cx);
+                self.reap(cx);
+                if self.over() {
+                    return Poll::Ready(());
+                }
             }
-            if !self.moved {
+            if !self.moved && !self.carried {
                 self.arm_sleep(cx);
                 return Poll::Pending;
             }
+            everything = self.moved || self.dev.open().is_none();
         }
         // A task that wakes itself is polled again at once, dozens of times before the reactor is
         // looked at. One that yields comes after the reactor; the yield is pending, and wakes `cx`.
@@ -236,26 +271,34 @@ impl Port {
                         info!(port = %self.name, "configuration changed: takes effect when the last client leaves");
                     }
                 }
-                Some(Command::Retire(done)) => {
-                    if matches!(self.phase, Phase::Running) {
-                        self.phase = Phase::Retiring;
-                    }
-                    self.stop_listening();
-                    // nobody listening any more is nobody's loss
-                    let _ = done.send(());
+                Some(Command::Retire(done)) => self.retire(done),
+                Some(Command::Disable(done)) => {
+                    self.retire(done);
+                    self.end_all(CloseReason::Disabled);
                 }
                 Some(Command::Refresh) => self.refresh_tls(),
+                Some(Command::Ask(ask)) => self.answer(ask),
                 // nobody can talk to the port any more: end as if asked to
                 Some(Command::Shutdown) | None => {
                     self.phase = Phase::Ending(self.now + SHUTDOWN_LIMIT);
                     self.stop_listening();
+                    self.taps.port_closed("program shutdown");
                     self.end_all(CloseReason::Shutdown);
                 }
             }
         }
     }
 
-    fn stop_listening(&mut self) {
+    fn retire(&mut self, done: oneshot::Sender<()>) {
+        if matches!(self.phase, Phase::Running) {
+            self.phase = Phase::Retiring;
+        }
+        self.stop_listening();
+        // nobody waiting for it is nobody's loss
+        let _ = done.send(());
+    }
+
+    pub(super) fn stop_listening(&mut self) {
         self.listener = Listener::stopped(self.conn.accepter.listen.clone(), Arc::clone(&self.env.names));
         self.report.not_listening(None);
     }
@@ -281,6 +324,7 @@ impl Port {
         if !self.sessions.iter().any(|s| s.greeted) {
             // newcomers that took the place of kicked clients wait until the device is open again
             self.begin_close(cx);
+            self.end_trace();
         }
         if self.idle()
             && let Some(next) = self.next.take()
@@ -295,7 +339,9 @@ impl Port {
             || next.options.accepter_retry != self.conn.options.accepter_retry
             || next.accepter.tls.is_some();
         self.conn = next;
-        self.report.describe(info(&self.conn));
+        self.taps = Taps::new(&self.conn.options, &self.env.leds);
+        self.overrides.timeout = None;
+        self.describe();
         self.moved = true;
         if rebind && matches!(self.phase, Phase::Running) {
             // the old sockets go first: the new ones may want the same port
@@ -371,7 +417,7 @@ impl Port {
     /// opened, and closes at the first tick after more than `timeout` of them. Clients of UDP do not
     /// stay for ever in any case: nobody tells when they go away.
     fn idle_deadline(&self, session: &Session) -> Option<Instant> {
-        let Some(timeout) = self.conn.timeout else {
+        let Some(timeout) = self.timeout() else {
             return session.stream.is_datagrams().then(|| session.active + udp::IDLE_LIMIT);
         };
         let epoch = self.dev.opened_at()?;
@@ -385,6 +431,12 @@ impl Port {
             session.ending.get_or_insert(reason);
         }
         self.moved = true;
+    }
+
+    /// Tells the table of all ports what this one is.
+    pub(super) fn describe(&self) {
+        let info = info(&self.conn);
+        self.report.describe(PortInfo { enabled: info.enabled && !self.overrides.off, ..info });
     }
 }
 

@@ -147,7 +147,7 @@ impl Port {
 
     /// Sets DTR and RTS in one call and tells their state. A device without modem lines is
     /// answered as if it had them, because clients wait for the answer.
-    fn set_modem(&mut self, dtr: Option<bool>, rts: Option<bool>) -> (bool, bool) {
+    pub(super) fn set_modem(&mut self, dtr: Option<bool>, rts: Option<bool>) -> (bool, bool) {
         let Some(open) = self.dev.open() else { return (dtr.unwrap_or(true), rts.unwrap_or(true)) };
         if (dtr.is_some() || rts.is_some())
             && let Err(e) = open.device.set_modem(dtr, rts)
@@ -178,7 +178,7 @@ impl Port {
 
 impl OpenDevice {
     /// State of DTR and RTS after they were set; what the driver says where it has modem lines.
-    fn remember_outputs(&mut self, dtr: Option<bool>, rts: Option<bool>) -> (bool, bool) {
+    pub(super) fn remember_outputs(&mut self, dtr: Option<bool>, rts: Option<bool>) -> (bool, bool) {
         if self.has_modem
             && let Ok(lines) = self.device.modem_lines()
         {

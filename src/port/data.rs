@@ -5,6 +5,7 @@ use super::batch::Decision;
 use super::device::DeviceState;
 use super::scratch;
 use super::session::Held;
+use super::tap::Side;
 use crate::metrics::{CloseReason, Direction, DropDirection, DropReason};
 use crate::serial::IoFailure;
 use crate::serial::request::Request;
@@ -48,18 +49,22 @@ impl Port {
         scratch::with_read(|buf| {
             let session = &mut self.sessions[index];
             let Poll::Ready(result) = session.stream.poll_read(cx, &mut buf[..chunk]) else { return };
-            self.moved = true;
             match result {
                 Ok(0) => {
+                    self.moved = true;
                     session.ending.get_or_insert(CloseReason::Peer);
                 }
                 Ok(n) => {
+                    self.carried = true;
                     if let Some(report) = &session.report {
                         report.received(n);
                     }
                     self.take_apart(cx, index, &buf[..n]);
                 }
-                Err(e) => session.failed(&e),
+                Err(e) => {
+                    self.moved = true;
+                    session.failed(&e);
+                }
             }
         });
     }
@@ -136,10 +141,13 @@ impl Port {
     /// Payload of a client.
     fn payload(&mut self, cx: &mut Context<'_>, index: usize, data: &[u8]) {
         self.sessions[index].active = self.now;
+        self.sessions[index].payload.0 += data.len() as u64;
+        self.show(Side::Clients, data);
         self.batch.spoken_to();
         if self.conn.options.no_acc_to_con {
             self.dropped(DropDirection::ToDevice, DropReason::OneWay, data.len());
         } else {
+            self.taps.client_said(data);
             self.write_device(cx, data);
         }
     }
@@ -151,6 +159,7 @@ impl Port {
             match open.device.poll_write(cx, data) {
                 Poll::Ready(Ok(n)) => {
                     self.report.metrics().bytes(Direction::ToDevice, n);
+                    self.taps.wrote_device(self.now);
                     data = &data[n..];
                 }
                 Poll::Ready(Err(e)) => return self.write_failed(cx, &e, data.len()),
@@ -167,8 +176,9 @@ impl Port {
             match open.device.poll_write(cx, self.to_dev.pending()) {
                 Poll::Ready(Ok(n)) => {
                     self.report.metrics().bytes(Direction::ToDevice, n);
+                    self.taps.wrote_device(self.now);
                     self.to_dev.consume(n);
-                    self.moved = true;
+                    self.carried = true;
                 }
                 Poll::Ready(Err(e)) => return self.write_failed(cx, &e, 0),
                 Poll::Pending => return,
@@ -191,7 +201,7 @@ impl Port {
                 let written = before.saturating_sub(session.backlog());
                 if written > 0 {
                     session.wrote(written, self.now);
-                    self.moved = true;
+                    self.carried = true;
                 }
                 self.moved |= session.ending.is_some();
             }
@@ -212,8 +222,9 @@ impl Port {
             match open.device.poll_read(cx, buf) {
                 Poll::Pending => {}
                 Poll::Ready(Ok(n)) => {
-                    self.moved = true;
+                    self.carried = true;
                     self.report.metrics().bytes(Direction::FromDevice, n);
+                    self.taps.read_device(self.now);
                     self.device_sent(cx, &buf[..n]);
                 }
                 Poll::Ready(Err(e)) => self.device_lost(cx, &e),
@@ -223,9 +234,11 @@ impl Port {
 
     /// Sends on what the device sent, at once or gathered.
     fn device_sent(&mut self, cx: &mut Context<'_>, data: &[u8]) {
+        self.show(Side::Device, data);
         if self.conn.options.no_con_to_acc {
             return self.dropped(DropDirection::ToClients, DropReason::OneWay, data.len());
         }
+        self.taps.device_said(data);
         let over = self.closeon.as_mut().is_some_and(|m| m.feed(data));
         match self.batch.decide(data, self.now) {
             Decision::Wait(due) if !over => {
@@ -265,7 +278,7 @@ impl Port {
         let held = self.batch.take();
         if !held.is_empty() {
             self.publish(cx, &held);
-            self.moved = true;
+            self.carried = true;
         }
         self.batch.reuse(held);
     }

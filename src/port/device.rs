@@ -1,7 +1,7 @@
 //! The device of a port through its life: opening, open, draining, closed, lost.
 
 use super::actor::{Phase, Port};
-use super::batch::Batch;
+use super::batch::{Batch, char_time};
 use super::matcher::Matcher;
 use super::template;
 use crate::clock::LocalTime;
@@ -22,8 +22,9 @@ use tracing::{info, warn};
 const LOOK: Duration = Duration::from_secs(1);
 /// How often the driver is asked whether its output is out while a device is being closed.
 const DRAIN_LOOK: Duration = Duration::from_millis(10);
-/// A device that takes nothing for so long while it is being closed is given up.
-const DRAIN_STALL: Duration = Duration::from_secs(5);
+/// Drivers of USB adapters count what is left in packets of so many characters; the time that one
+/// takes on the line is no stop.
+const DRAIN_PACKET: u32 = 64;
 
 /// Where the device of a port stands.
 #[derive(Debug)]
@@ -61,8 +62,15 @@ pub(super) struct OpenDevice {
 pub(super) struct Drain {
     /// Bytes that were still on their way when something moved last, and when that was.
     left: usize,
+    begun_at: Instant,
     moved_at: Instant,
     look_at: Instant,
+}
+
+impl Drain {
+    fn new(left: usize, now: Instant) -> Self {
+        Self { left, moved_at: now, begun_at: now, look_at: now }
+    }
 }
 
 impl OpenDevice {
@@ -130,6 +138,7 @@ impl Port {
         let line = device.settings();
         let lines = device.modem_lines();
         let has_modem = lines.is_ok();
+        self.overrides.opened(self.report.metrics());
         self.dev = DeviceState::Open(Box::new(OpenDevice {
             counters: device.error_counters(),
             line,
@@ -145,6 +154,7 @@ impl Port {
         let sendon = text(self, &self.conn.options.sendon);
         self.batch = Batch::new(&self.conn.options, sendon, &line);
         self.closeon = text(self, &self.conn.options.closeon).filter(|t| !t.is_empty()).map(Matcher::new);
+        self.begin_trace();
         for trouble in OpenErrorKind::NAMES {
             self.errors.over(&trouble);
         }
@@ -180,6 +190,7 @@ impl Port {
         if !matches!(self.dev, DeviceState::Open(_)) {
             return;
         }
+        self.taps.port_closed("All users disconnected");
         let held = self.batch.clear();
         self.dropped(DropDirection::ToClients, DropReason::ClientClosed, held);
         self.batch_due = None;
@@ -195,7 +206,7 @@ impl Port {
             // a device that refuses this is closed all the same
             let _ = open.device.set_break(false);
         }
-        let drain = Drain { left: usize::MAX, moved_at: self.now, look_at: self.now };
+        let drain = Drain::new(usize::MAX, self.now);
         self.dev = DeviceState::Closing(open, drain);
         self.report.state(PortState::Closing);
         self.moved = true;
@@ -204,16 +215,23 @@ impl Port {
 
     fn poll_drain(&mut self, cx: &mut Context<'_>) {
         self.flush_to_device(cx);
-        let limit =
-            self.conn.connector.device.drain_ms.map_or(DRAIN_STALL, |ms| Duration::from_millis(ms.into()));
+        let (config, now) = (&self.conn.connector.device, self.now);
         let DeviceState::Closing(open, drain) = &mut self.dev else { return };
+        let packet = char_time(&open.line) * DRAIN_PACKET;
+        let over = |limit: Option<u32>, least: Duration, since: Instant| {
+            limit.is_some_and(|ms| {
+                now.saturating_duration_since(since) >= Duration::from_millis(ms.into()).max(least)
+            })
+        };
         let left = self.to_dev.len() + open.left_to_send();
         if left < drain.left {
             drain.left = left;
             drain.moved_at = self.now;
         }
         drain.look_at = self.now + DRAIN_LOOK;
-        if left == 0 || self.now.saturating_duration_since(drain.moved_at) >= limit {
+        let given_up = over(config.drain_ms, Duration::ZERO, drain.begun_at)
+            || over(config.stall_ms, packet, drain.moved_at);
+        if left == 0 || given_up {
             self.finish_close(left);
         }
     }
@@ -248,7 +266,7 @@ impl Port {
         match std::mem::replace(&mut self.dev, DeviceState::Closed) {
             DeviceState::Open(mut open) | DeviceState::Closing(mut open, _) => {
                 let left = self.to_dev.len() + open.left_to_send();
-                self.dev = DeviceState::Closing(open, Drain { left, moved_at: self.now, look_at: self.now });
+                self.dev = DeviceState::Closing(open, Drain::new(left, self.now));
                 self.finish_close(left);
             }
             // the thread that opens it closes it again
@@ -266,6 +284,7 @@ impl Port {
         };
         drop(open);
         self.env.claims.give_back(&self.conn.connector.text);
+        self.taps.port_closed("dev read error");
         self.send_batch(cx);
         let unsent = self.to_dev.len();
         self.dropped(DropDirection::ToDevice, DropReason::DeviceClosed, unsent);

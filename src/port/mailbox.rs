@@ -5,6 +5,7 @@
 //! it is empty.
 
 use super::Command;
+use super::ask::Ask;
 use crate::config::Connection;
 use std::collections::VecDeque;
 use std::mem::discriminant;
@@ -14,8 +15,10 @@ use tokio::sync::oneshot;
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// At most one of each of `Replace`, `Refresh` and `Shutdown` ([`Inner::add`]), one `Retire`
-    /// (whoever sends it waits for the answer) and an `Attach` for
+    /// An `Ask` for each admin session that waits for its answer (those that nobody waits for any
+    /// more are thrown away), at most one of each of `Replace`, `Refresh` and `Shutdown`
+    /// ([`Inner::add`]), one `Retire` or `Disable` (whoever sends it waits for the answer) and an
+    /// `Attach` for
     /// each handshake, which has a descriptor.
     queue: VecDeque<Command>,
     /// Wakes the port's task.
@@ -33,6 +36,9 @@ impl Inner {
         let same = |queued: &Command| discriminant(queued) == discriminant(&command);
         match command {
             Command::Replace(_) => self.queue.retain(|queued| !same(queued)),
+            Command::Ask(_) => {
+                self.queue.retain(|queued| !matches!(queued, Command::Ask(ask) if ask.is_forgotten()));
+            }
             Command::Refresh | Command::Shutdown if self.queue.iter().any(same) => return,
             _ => {}
         }
@@ -90,6 +96,14 @@ impl Handle {
         let _ = told.await;
     }
 
+    /// Listens no more, closes all clients, and ends. Its addresses are free when this returns.
+    pub async fn disable(&self) {
+        let (done, told) = oneshot::channel();
+        self.0.send(Command::Disable(done));
+        // as in `retire`
+        let _ = told.await;
+    }
+
     /// Reads certificate and key again; when they are bad the old ones stay.
     pub fn refresh(&self) {
         self.0.send(Command::Refresh);
@@ -98,6 +112,11 @@ impl Handle {
     /// Closes all clients and the device, and ends.
     pub fn shutdown(&self) {
         self.0.send(Command::Shutdown);
+    }
+
+    /// A way to ask the port. It does not keep the port running.
+    pub fn contact(&self) -> Contact {
+        Contact(Sender(Arc::clone(&self.0)))
     }
 }
 
@@ -108,13 +127,26 @@ impl Drop for Handle {
 }
 
 /// For tasks that work for the port; it does not keep the port running.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Sender(Arc<Mailbox>);
 
 impl Sender {
     /// Sends; when the port has ended the command is dropped.
     pub(super) fn send(&self, command: Command) {
         self.0.send(command);
+    }
+}
+
+/// A running port, as administrators see it ([`super::ask`]).
+#[derive(Clone, Debug)]
+pub struct Contact(Sender);
+
+impl Contact {
+    /// Asks; `None` when the port has ended.
+    pub(super) async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Option<T> {
+        let (answer, told) = oneshot::channel();
+        self.0.send(Command::Ask(ask(answer)));
+        told.await.ok()
     }
 }
 

@@ -5,17 +5,20 @@
 //! Others talk to the port through a [`Handle`].
 
 mod actor;
+pub mod ask;
 pub mod batch;
 mod control;
 mod data;
 mod device;
 mod mailbox;
 pub mod matcher;
-mod outbuf;
-mod reception;
+pub(crate) mod outbuf;
+pub(crate) mod reception;
 pub(crate) mod scratch;
 mod session;
 mod slow;
+pub mod tap;
+mod taps;
 pub mod template;
 mod visitors;
 
@@ -27,7 +30,8 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 pub use actor::{Claims, Environment, start};
-pub use mailbox::Handle;
+use ask::Ask;
+pub use mailbox::{Contact, Handle};
 
 /// What others ask of a port.
 #[derive(Debug)]
@@ -40,8 +44,12 @@ pub(crate) enum Command {
     Replace(Arc<Connection>),
     /// Listen no more (told when that is so); end when the last client has left.
     Retire(oneshot::Sender<()>),
+    /// The same, and close all clients.
+    Disable(oneshot::Sender<()>),
     /// Read certificate and key again.
     Refresh,
+    /// A question or an order of an administrator.
+    Ask(Ask),
     /// Close all clients and end.
     Shutdown,
 }

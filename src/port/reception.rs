@@ -1,9 +1,8 @@
 //! What happens to a client between `accept` and the port: all that takes time, in a task of its own.
 
-use super::actor::Environment;
 use super::mailbox::Sender;
 use super::{Command, client_text};
-use crate::config::{Connection, Listen, Wrap};
+use crate::config::{Accepter, Listen, Wrap};
 use crate::metrics::{PortMetrics, Refusal};
 use crate::net::peer::Peer;
 use crate::net::stream::Stream;
@@ -26,7 +25,7 @@ pub(super) struct Reception {
 
 /// What to ask the files of hosts_access(5).
 #[derive(Debug)]
-pub(super) struct Wrapped {
+pub(crate) struct Wrapped {
     files: wrap::Files,
     daemon: Arc<str>,
     client: SocketAddr,
@@ -35,15 +34,17 @@ pub(super) struct Wrapped {
 }
 
 /// What the files are to be asked, if they are, and there are any.
-pub(super) fn wrapped(env: &Environment, conn: &Connection, peer: &Peer) -> Option<Wrapped> {
-    let Listen::Tcp(tcp) = &conn.accepter.listen else { return None };
+///
+/// `tell`: a client that may not connect may be told so.
+pub(crate) fn wrapped(files: &wrap::Files, accepter: &Accepter, tell: bool, peer: &Peer) -> Option<Wrapped> {
+    let Listen::Tcp(tcp) = &accepter.listen else { return None };
     let client = peer.ip()?;
-    if tcp.wrap == Wrap::Off || !env.wrap.exist() {
+    if tcp.wrap == Wrap::Off || !files.exist() {
         return None;
     }
     // a client that expects TLS takes a plain text for a fault
-    let told = tcp.wrap == Wrap::Print && conn.accepter.tls.is_none() && conn.options.refusal_text;
-    Some(Wrapped { files: env.wrap.clone(), daemon: Arc::clone(&tcp.wrap_name), client, told })
+    let told = tcp.wrap == Wrap::Print && accepter.tls.is_none() && tell;
+    Some(Wrapped { files: files.clone(), daemon: Arc::clone(&tcp.wrap_name), client, told })
 }
 
 impl Reception {
@@ -62,11 +63,8 @@ impl Reception {
         metrics: Arc<PortMetrics>,
     ) {
         if let Some(wrapped) = self.wrapped
-            && let Some(why) = wrapped.objection(local(&stream)).await
+            && let Some(why) = wrapped.objection(&mut stream).await
         {
-            if wrapped.told {
-                say(&mut stream, client_text(Refusal::Wrapped)).await;
-            }
             let text = format!("client {} refused by {why}", peer.host());
             return port.send(Command::TurnedAway(Refusal::Wrapped, text));
         }
@@ -87,9 +85,9 @@ impl Reception {
 }
 
 impl Wrapped {
-    /// What stands against the client; `None`: nothing.
-    async fn objection(&self, server: Option<IpAddr>) -> Option<String> {
-        let server = server.unwrap_or(self.client.ip());
+    /// What stands against the client, who has been told; `None`: nothing.
+    pub(crate) async fn objection(&self, stream: &mut Stream) -> Option<String> {
+        let server = local(stream).unwrap_or(self.client.ip());
         let verdict = self.files.ask(Arc::clone(&self.daemon), self.client, server).await;
         let because = verdict.because.unwrap_or_default();
         if verdict.allowed {
@@ -97,6 +95,9 @@ impl Wrapped {
                 info!("{} let in by {because}", self.client);
             }
             return None;
+        }
+        if self.told {
+            say(stream, client_text(Refusal::Wrapped)).await;
         }
         Some(because)
     }

@@ -35,6 +35,8 @@ pub(super) struct Session {
     pub(super) held: Option<Held>,
     /// Its part of metrics and status; none for a client that is only told why it is refused.
     pub(super) report: Option<ClientReporter>,
+    /// Payload received from it and text and payload sent to it, without what telnet adds.
+    pub(super) payload: (u64, u64),
     /// Last time that data went either way.
     pub(super) active: Instant,
     /// The device is open and the banner is sent: data flows.
@@ -63,6 +65,7 @@ impl Session {
             parked: OutBuf::default(),
             held: None,
             report: None,
+            payload: (0, 0),
             active: now,
             greeted: false,
             suspended: false,
@@ -91,6 +94,7 @@ impl Session {
     }
 
     fn send_escaping(&mut self, cx: &mut Context<'_>, data: &[u8]) {
+        self.payload.1 += data.len() as u64;
         if self.codec.is_some() && escape::needs_escape(data) {
             scratch::with_encode(|buf| {
                 escape::append(data, buf);

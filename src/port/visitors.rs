@@ -80,8 +80,9 @@ impl Port {
         if !permitted {
             return self.note_refusal(&peer, Refusal::NotAllowed);
         }
-        let reception =
-            Reception { tls: self.tls.clone(), wrapped: reception::wrapped(&self.env, &self.conn, &peer) };
+        let tell = self.conn.options.refusal_text;
+        let wrapped = reception::wrapped(&self.env.wrap, &self.conn.accepter, tell, &peer);
+        let reception = Reception { tls: self.tls.clone(), wrapped };
         if reception.is_needed() {
             let (own, metrics) = (self.inbox.sender(), self.report.metrics().clone());
             tokio::spawn(reception.receive(stream, peer, self.name.clone(), own, metrics));
@@ -92,7 +93,7 @@ impl Port {
 
     /// A client whose handshake is done wants to use the port.
     pub(super) fn attach(&mut self, cx: &mut Context<'_>, stream: Stream, peer: Peer) {
-        if !matches!(self.phase, Phase::Running) {
+        if !matches!(self.phase, Phase::Running) || self.overrides.off {
             return self.refuse(cx, stream, peer, Refusal::Closing);
         }
         if self.is_full() {
@@ -108,6 +109,7 @@ impl Port {
         let others = self.staying();
         info!(port = %self.name, %peer, "client connected");
         let report = self.report.client_joined(peer.clone());
+        self.env.events.tell(true, &self.name, &peer);
         let mut session = self.session(cx, stream, peer);
         session.report = Some(report);
         self.sessions.push(session);
@@ -184,6 +186,7 @@ impl Port {
             session.send_text(cx, &text);
         }
         session.greeted = true;
+        self.taps.client_opened(&session.peer);
         session.active = self.now;
         self.moved = true;
     }
@@ -191,6 +194,7 @@ impl Port {
     /// Takes a client off the port: logged, counted, and given time to take what is on its way.
     pub(super) fn leave(&mut self, cx: &mut Context<'_>, mut session: Box<Session>, reason: CloseReason) {
         if let Some(mut report) = session.report.take() {
+            self.env.events.tell(false, &self.name, &session.peer);
             report.set_reason(reason);
             let (time, from_client, to_client) = report.summary();
             let seconds = time.as_secs_f64();
@@ -201,6 +205,9 @@ impl Port {
         }
         if session.peer == Peer::Stdio {
             self.env.stdio_left.notify_one();
+        }
+        if session.greeted {
+            self.taps.client_closed(reason);
         }
         let unsent = session.unsent();
         match reason {

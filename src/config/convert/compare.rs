@@ -51,9 +51,24 @@ pub(super) struct Differences {
 /// Compares two configurations. The type that was put into accepters counts as no difference.
 pub(super) fn compare(before: &Config, after: &Config) -> Differences {
     let mut differences = Differences::default();
-    let Config { connections, metrics } = before;
+    let Config { connections, admin, metrics, leds } = before;
+    if *leds != after.leds {
+        differences.others.push("the LEDs would not be the same".to_owned());
+    }
     if *metrics != after.metrics {
         differences.others.push("metrics would be served at another place".to_owned());
+    }
+    let expected = admin.as_deref().map(|admin| {
+        let mut expected = admin.clone();
+        if let Some(now) =
+            after.admin.as_ref().filter(|now| *now.accepter.text == *typed(&admin.accepter.text))
+        {
+            expected.accepter.text = now.accepter.text.clone();
+        }
+        expected
+    });
+    if expected.as_ref() != after.admin.as_deref() {
+        differences.others.push("the admin port would not be the same".to_owned());
     }
     let named: HashMap<&str, &Connection> = after.connections.iter().map(|c| (&*c.name, &**c)).collect();
     for connection in connections {
@@ -96,10 +111,11 @@ pub(super) fn compare(before: &Config, after: &Config) -> Differences {
     differences
 }
 
-/// A client or the device is sent what the escape stands for.
+/// A client or the device is sent what the escape stands for, or a trace file is named so.
 fn shows(connection: &Connection, escape: char) -> bool {
     let o = &connection.options;
-    [&o.banner, &o.openstr, &o.closestr].into_iter().flatten().any(|template| {
+    let files = [&o.traces.read, &o.traces.write, &o.traces.both].map(|file| &file.name);
+    [&o.banner, &o.openstr, &o.closestr].into_iter().chain(files).flatten().any(|template| {
         let mut bytes = template.0.iter();
         std::iter::from_fn(|| bytes.next().map(|b| (*b == b'\\').then(|| bytes.next()).flatten()))
             .any(|escaped| escaped.is_some_and(|b| char::from(*b) == escape))

@@ -168,6 +168,10 @@ impl Rewriter<'_, '_> {
             }
             "LED" => return self.led(name, text),
             "DEFAULT" => return self.default(line, body),
+            "RS485CONF" => {
+                let notes = [&line.text, "is rs485=... in the connectors below"].map(Note::comment);
+                self.body.note(notes);
+            }
             "DEVICE" => {
                 let entry = Entry::text(literal(&self.names.get(keyword, name)), literal(text.trim()));
                 self.body.push_into("defines", entry);
@@ -300,6 +304,14 @@ impl Rewriter<'_, '_> {
         let has_default = || defaults.iter().any(|d| d.name.value.ends_with(":banner"));
         if name == "banner" && text.is_empty() && !has_default() {
             return;
+        }
+        let usable = |led: &str| led.split(':').next() == Some("sysfs");
+        if matches!(name, "led-tx" | "led-rx")
+            && !self.session.definitions.text(Kind::Led, text).is_some_and(usable)
+        {
+            // its definition became a comment too
+            return list
+                .note([Note::comment(&format!("left out: {name}: {text}: the LED has no known driver"))]);
         }
         let span = &option.name.span;
         let word = span.source.text.get(span.start..span.end).unwrap_or("");

@@ -3,7 +3,7 @@
 use super::lines::Line;
 use super::{Session, grammar};
 use crate::config::error::Severity;
-use crate::config::raw::{RawOption, RawValue, Spanned};
+use crate::config::raw::{RawAdmin, RawLed, RawOption, RawValue, Spanned};
 use std::collections::HashMap;
 
 /// Words that begin a definition.
@@ -121,16 +121,26 @@ impl Definitions {
     }
 }
 
+/// The text of an RS485CONF: line, `before:after:rts_on_send:rx_during_tx`, as a setting of the
+/// device. RTS has the other level when nothing is sent. `None` when it is something else.
+pub(super) fn rs485(text: &str) -> Option<String> {
+    let fields: Vec<u32> = text.split(':').map(|f| f.trim().parse().ok()).collect::<Option<_>>()?;
+    let [before, after, on_send @ 0..=1, both @ 0..=1] = fields[..] else { return None };
+    let level = if on_send == 1 { "rts_on_send" } else { "rts_after_send" };
+    let receive = if both == 1 { ":rx_during_tx" } else { "" };
+    Some(format!("rs485={before}:{after}:{level}{receive}"))
+}
+
 impl Session {
     /// A definition line.
     pub(super) fn definition(&mut self, line: &Line) {
         let Some((keyword, body)) = grammar::keyword(&line.text) else { return };
         let start = line.text.len() - body.len();
         match keyword {
-            "ROTATOR" | "CONTROLPORT" => {
+            "CONTROLPORT" => return self.control_port(line, body, start),
+            "ROTATOR" => {
                 let name = body.split(':').next().unwrap_or("").trim();
-                let word = if keyword == "ROTATOR" { "rotator" } else { "admin" };
-                let value = format!("{word} {name}").trim_end().to_owned();
+                let value = format!("rotator {name}").trim_end().to_owned();
                 self.file.later.push(Spanned { value, span: line.whole() });
                 return;
             }
@@ -164,14 +174,28 @@ impl Session {
         }
     }
 
+    /// `LED:name:driver:key=value key=value`.
+    /// `CONTROLPORT:accepter`.
+    fn control_port(&mut self, line: &Line, body: &str, start: usize) {
+        let at = start + body.len() - body.trim_start().len();
+        let accepter = body.trim();
+        self.file.admins.push(RawAdmin {
+            place: line.whole(),
+            accepter: Spanned { value: accepter.to_owned(), span: line.span(at..at + accepter.len()) },
+            defaults: self.definitions.defaults.clone(),
+            options: Vec::new(),
+        });
+    }
+
     fn led(&mut self, line: &Line, name: &str, text: &str) {
-        let driver = text.split(':').next().unwrap_or("");
-        if driver != "sysfs" {
-            let message = format!("unknown LED driver '{driver}' of LED '{name}'");
-            let help = Some(format!("write `LED:{name}:sysfs:device=…`"));
-            self.say(Severity::Warning, line.whole(), message, help, None);
-        }
-        self.file.later.push(Spanned { value: format!("led {name}"), span: line.whole() });
+        let (driver, rest) = text.split_once(':').unwrap_or((text, ""));
+        let spanned = |value: &str| Spanned { value: value.to_owned(), span: line.whole() };
+        let options = rest.split_whitespace().map(|word| {
+            let (key, value) = word.split_once('=').unwrap_or((word, ""));
+            (spanned(key), Spanned { value: RawValue::Scalar(value.to_owned()), span: line.whole() })
+        });
+        let led = RawLed { name: spanned(name), driver: Some(spanned(driver)), options: options.collect() };
+        self.file.leds.push(led);
     }
 
     /// `DEFAULT:name:value` or `DEFAULT:name:value:class`.

@@ -1,13 +1,14 @@
 //! One connection: its options, then its accepter and connector.
 
 use super::access::{self, Refused};
-use super::layers::{Default, described, is_idle};
+use super::layers::{Default, described, is_idle, nearest_way};
 use super::report::{Finished, Report, Written, sub_span};
-use super::{Common, accepter, connector, scalar};
+use super::{Common, accepter, connector, leds, scalar};
+use crate::config::announce::{self, Announce, NetType};
 use crate::config::error::{Diagnostic, Span};
 use crate::config::options::{self, Place, Row, Status, Value};
 use crate::config::raw::{Origin, RawConnection, RawOption, RawValue, Spanned};
-use crate::config::{CharDelay, Connection, Options, Template};
+use crate::config::{CharDelay, Connection, Options, Template, Traces};
 use std::time::Duration;
 
 /// Resolves a connection. `None` comes with at least one error (or, when it is disabled, warning).
@@ -33,6 +34,7 @@ pub(super) fn resolve(raw: &RawConnection, common: &Common) -> Resolved {
         }
         explicit(option, raw.origin, &mut options, common, &mut report);
     }
+    options.announce = options.announce.filter(|announce| announce.enabled);
     let timeout = timeout(raw.timeout.as_ref(), &mut report);
     let accepter = accepter::resolve(&raw.accepter, &layer_defaults, &common.services, &mut report);
     let connector = connector::resolve(&raw.connector, &layer_defaults, &common.services, &mut report);
@@ -94,6 +96,10 @@ impl std::default::Default for Options {
             allow: None,
             accepter_retry: Duration::ZERO,
             refusal_text: true,
+            announce: None,
+            traces: Traces::default(),
+            led_tx: None,
+            led_rx: None,
         };
         for row in options::rows(Place::Connection) {
             if let Some(read) = row.default.and_then(|text| row.read(Some(text)).ok()) {
@@ -194,12 +200,22 @@ fn connection_option(
         remaddr(text.unwrap_or(""), span, options, common, is_default, report);
         return;
     }
-    if row.status != Status::Active && !is_idle(row, &read.value) {
+    if matches!(row.name, "led-tx" | "led-rx") {
+        return leds::set(row, text.unwrap_or(""), span, options, common, report);
+    }
+    if !is_idle(row, &read.value) {
         let span = option.name.span.clone();
         match row.status {
-            Status::Blocks => report.blocked(span, &described(row), None),
-            _ => report.ignored(span, &described(row)),
+            Status::Active | Status::Moot => {}
+            Status::Blocks => report.blocked(span, &described(row), nearest_way(row)),
+            Status::Later => report.left_out(span, &described(row), nearest_way(row)),
         }
+    }
+    if let Value::Text(value) = &read.value
+        && let Some(complaint) = announce::complaint(row.name, value)
+    {
+        report.error(span.clone(), complaint, None);
+        return;
     }
     set(options, row, read.value);
 }
@@ -260,6 +276,44 @@ fn set(options: &mut Options, row: &Row, value: Value) {
         ("sendon", Value::Text(text)) => o.sendon = filled(text),
         // An empty signature is one.
         ("signature", Value::Text(text)) => o.signature = Some(Template(text.into_bytes())),
+        ("trace-read", Value::Text(text)) => o.traces.read.name = filled(text),
+        ("trace-write", Value::Text(text)) => o.traces.write.name = filled(text),
+        ("trace-both", Value::Text(text)) => o.traces.both.name = filled(text),
+        // the later one of `trace-hexdump` and `trace-read-hexdump` counts
+        ("trace-hexdump", Value::Bool(on)) => o.traces.each().into_iter().for_each(|file| file.hexdump = on),
+        ("trace-timestamp", Value::Bool(on)) => {
+            o.traces.each().into_iter().for_each(|file| file.timestamp = on);
+        }
+        ("trace-read-hexdump", Value::Bool(on)) => o.traces.read.hexdump = on,
+        ("trace-write-hexdump", Value::Bool(on)) => o.traces.write.hexdump = on,
+        ("trace-both-hexdump", Value::Bool(on)) => o.traces.both.hexdump = on,
+        ("trace-read-timestamp", Value::Bool(on)) => o.traces.read.timestamp = on,
+        ("trace-write-timestamp", Value::Bool(on)) => o.traces.write.timestamp = on,
+        ("trace-both-timestamp", Value::Bool(on)) => o.traces.both.timestamp = on,
+        (name, value) if name.starts_with("mdns") => announce(&mut o.announce, name, value),
+        _ => {}
+    }
+}
+
+/// Stores an option of the announcement, which counts only when `mdns` is switched on in the end.
+fn announce(announce: &mut Option<Box<Announce>>, name: &str, value: Value) {
+    let a = announce.get_or_insert_default();
+    match (name, value) {
+        ("mdns", Value::Bool(on)) => a.enabled = on,
+        ("mdns-interface", Value::Int(index)) => a.interface = index,
+        ("mdns-nettype", Value::Text(text)) => {
+            a.net_type = match text.as_str() {
+                "ipv4" => NetType::V4,
+                "ipv6" => NetType::V6,
+                _ => NetType::Any,
+            }
+        }
+        ("mdns-name", Value::Text(text)) => a.name = Some(text),
+        ("mdns-type", Value::Text(text)) => a.service = Some(text),
+        ("mdns-domain", Value::Text(text)) => a.domain = Some(text),
+        ("mdns-host", Value::Text(text)) => a.host = Some(text),
+        ("mdns-txt", Value::Text(text)) => a.texts.push(text),
+        ("mdns-sysattrs", Value::Bool(on)) => a.attributes = on,
         _ => {}
     }
 }

@@ -88,6 +88,7 @@ impl File {
             }),
         };
         let raw = RawFile {
+            admins: Vec::new(),
             connections: self
                 .connections
                 .iter()
@@ -103,6 +104,7 @@ impl File {
                 })
                 .collect(),
             settings: self.settings.iter().map(|(name, value)| (spanned(name), value.clone())).collect(),
+            leds: Vec::new(),
             later: self.later.iter().map(spanned).collect(),
         };
         let (config, diagnostics, _) = resolve_with(&raw, SERVICES.into(), false);
@@ -247,7 +249,7 @@ fn accepters_that_are_refused() {
         ("unixseq,/tmp/s", "use unix"),
         ("udp", "the port is missing [write for instance udp,2000]"),
         ("udp(nodelay),2000", "unknown option 'nodelay' of udp"),
-        ("udp,2000,tcp,::1,2000", "tcp among addresses of udp"),
+        ("udp,::1,2000,tcp,::1,2000", "tcp among addresses of udp"),
         ("unix", "path of the socket is missing"),
         ("unix,", "path of the socket is missing"),
         ("unix(perm=8),/tmp/s", "three octal digits"),
@@ -312,16 +314,42 @@ fn what_only_watches_is_left_out() {
     for (accepter, connector) in [
         ("trace(dir=both,file=/tmp/t),tcp,2000", DEVICE),
         ("ratelimit(xmit_delay=100m),tcp,2000", DEVICE),
-        ("tcp(nodelay,readbuf=1000),2000", DEVICE),
         ("telnet(winsize),tcp,2000", DEVICE),
         ("tcp,2000", "keepopen(retry-time=1),serialdev,/dev/ttyS0"),
-        ("tcp,2000", "serialdev(readbuf=10),/dev/ttyS0"),
-        ("tcp,2000", "serialdev(char_drain_wait=5),/dev/ttyS0"),
     ] {
         let (connection, diagnostics) = with(accepter, connector, &[]);
         assert!(connection.is_some(), "{accepter} {connector}: {}", said(&diagnostics));
         assert_eq!(diagnostics.len(), 1, "{}", said(&diagnostics));
         assert!(diagnostics[0].later && diagnostics[0].severity == Severity::Warning);
+    }
+}
+
+#[test]
+fn sizes_of_buffers_are_accepted_without_a_word() {
+    for (accepter, connector) in [
+        ("tcp(nodelay,readbuf=1000),2000", DEVICE),
+        ("telnet(readbuf=10,writebuf=10),tcp,2000", DEVICE),
+        ("ssl(readbuf=10,writebuf=10),tcp,2000", DEVICE),
+        ("tcp,2000", "serialdev(readbuf=10),/dev/ttyS0"),
+    ] {
+        let (connection, diagnostics) = with(accepter, connector, &[]);
+        assert!(connection.is_some() && diagnostics.is_empty(), "{accepter} {connector}");
+    }
+    assert!(with("tcp(readbuf=x),2000", DEVICE, &[]).0.is_none());
+}
+
+#[test]
+fn what_cannot_be_done_comes_with_the_nearest_way() {
+    for (name, value, way) in [
+        ("pamauth", "login", "allow: limits"),
+        ("allowed-users", "a b", "asks for a certificate"),
+        ("authdir", "/x", "CA=/path"),
+        ("timeout-on-os-queue", "true", "30 seconds"),
+    ] {
+        let (connection, diagnostics) = with("tcp,2000", DEVICE, &[(name, value)]);
+        assert!(connection.is_some() && diagnostics.len() == 1 && diagnostics[0].later, "{name}");
+        let help = diagnostics[0].help.as_deref().unwrap_or_default();
+        assert!(help.contains(way), "{name}: {help}");
     }
 }
 
@@ -471,6 +499,9 @@ fn devices() {
     assert!(!device("serialdev(uucplock=false),/dev/x").uucp_lock);
     assert_eq!(device("serialdev(drain_time=50),/dev/x").drain_ms, Some(500));
     assert_eq!(device("serialdev(drain_time=off),/dev/x").drain_ms, None);
+    assert_eq!(device("serialdev(char_drain_wait=5),/dev/x").stall_ms, Some(50));
+    assert_eq!(device("/dev/x").stall_ms, Some(500));
+    assert_eq!(device("serialdev(char_drain_wait=off),/dev/x").stall_ms, None);
     for (text, why) in [
         ("serialdev", "no device"),
         ("serialdev,,9600n81", "no device"),
@@ -483,4 +514,49 @@ fn devices() {
         let (connection, diagnostics) = with("tcp,2000", text, &[]);
         assert!(connection.is_some() && said(&diagnostics).contains(why), "{text}: {}", said(&diagnostics));
     }
+}
+
+/// The admin port of some YAML, and what is said about it.
+fn admin_of(text: &str) -> (Option<String>, Vec<String>) {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("t.yaml");
+    std::fs::write(&file, text).unwrap();
+    let inputs = crate::config::load::Inputs { file: Some(file), ..Default::default() };
+    let (raw, mut found) = crate::config::load::load(&inputs);
+    let (config, more) = resolve(&raw);
+    found.extend(more);
+    let said = found.iter().filter(|d| d.severity > Severity::Warning).map(|d| d.message.clone());
+    (config.admin.map(|admin| admin.accepter.text.to_string()), said.collect())
+}
+
+#[test]
+fn the_first_admin_port_counts_and_cannot_ask_for_logins() {
+    let (admin, said) = admin_of("admin: &adm\n  accepter: tcp,3000\nadmin:\n  accepter: tcp,3001\n");
+    assert_eq!(admin.as_deref(), Some("tcp,3000"));
+    assert_eq!(said, ["the admin port is already configured: the one in line 1 is used"]);
+    let (admin, said) = admin_of("admins:\n  adm:\n    accepter: telnet,tcp,localhost,3000\n");
+    assert_eq!((admin.as_deref(), said.len()), (Some("telnet,tcp,localhost,3000"), 0));
+    for option in ["authdir-admin: /x", "pamauth-admin: login"] {
+        let (admin, said) = admin_of(&format!("admin:\n  accepter: tcp,3000\n  options:\n    {option}\n"));
+        assert_eq!(admin, None, "{option}");
+        assert!(said[0].contains("cannot be kept: there is no login"), "{said:?}");
+    }
+    // as with ser2net, a word that nobody knows does no harm
+    let (admin, said) = admin_of("admin:\n  accepter: tcp,3000\n  options:\n    foo: bar\n");
+    assert_eq!(admin.as_deref(), Some("tcp,3000"));
+    assert_eq!(said, ["unknown option 'foo' of the admin port"]);
+    for (text, message) in [
+        ("admin:\n  accepter: bogus(,1\n", ""),
+        ("admin:\n", "the admin port has no accepter"),
+        ("admin:\n  acepter: tcp,1\n", "unknown key 'acepter' in the admin port"),
+        ("admin: tcp,1\n", "a text where the keys of the admin port are expected"),
+    ] {
+        let (admin, said) = admin_of(text);
+        assert_eq!(admin, None, "{text}");
+        assert!(said[0].contains(message), "{text}: {said:?}");
+    }
+    assert_eq!(
+        admin_of("CONTROLPORT:127.0.0.1,3000\n2000:raw:0:/dev/x\n").0.as_deref(),
+        Some("127.0.0.1,3000")
+    );
 }

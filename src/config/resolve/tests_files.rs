@@ -3,7 +3,7 @@
 use super::tests::*;
 use super::*;
 use crate::config::raw::Origin;
-use crate::config::{CharDelay, Family, Template};
+use crate::config::{CharDelay, Family, Template, Traces};
 use proptest::prelude::*;
 use std::time::Duration;
 
@@ -74,11 +74,13 @@ fn options_that_are_refused_or_remarked_on() {
         ("speed", "9600", "in the connector"),
         ("enable", "on", "beside accepter"),
         ("hexdump", "true", "unknown option"),
+        ("led-tx", "x", "there is no LED 'x'"),
+        ("trace-both", "", "needs a value"),
         ("timeout", "abc", "timeout must be a number"),
         ("timeout", "10s", "timeout must be a number"),
         ("timeout", "1.5", "timeout must be a number"),
         ("timeout", "", "timeout must be a number"),
-        ("rs485", "conf1", "not yet active in this version"),
+        ("rs485", "conf1", "write rs485 in the connector, behind the device"),
     ] {
         let (connection, diagnostics) = with("tcp,2000", DEVICE, &[(name, value)]);
         assert!(connection.is_none(), "{name}: {value}");
@@ -86,10 +88,6 @@ fn options_that_are_refused_or_remarked_on() {
     }
     for (name, value, later) in [
         ("telnet-brk-on-sync", "true", true),
-        ("trace-both", "/tmp/x", true),
-        ("tr", "/tmp/x", true),
-        ("led-tx", "x", true),
-        ("mdns", "true", true),
         ("connback", "tcp,h,1", true),
         ("authdir", "/x", true),
         ("timeout-on-os-queue", "true", true),
@@ -226,4 +224,27 @@ proptest! {
         prop_assert_eq!(config.connections.is_empty(), failed);
         super::super::render::render(&said);
     }
+}
+
+#[test]
+fn trace_options_count_in_the_order_in_which_they_are_written() {
+    let styles = |options: &[(&str, &str)]| {
+        let traces = with("tcp,2000", DEVICE, options).0.unwrap().options.traces;
+        let Traces { read, write, both } = traces;
+        [read, write, both].map(|file| (file.hexdump, file.timestamp))
+    };
+    let (t, f) = ((true, false), (false, false));
+    assert_eq!(styles(&[("trace-hexdump", "true"), ("trace-read-hexdump", "false")]), [f, t, t]);
+    assert_eq!(styles(&[("trace-read-hexdump", "false"), ("trace-hexdump", "true")]), [t, t, t]);
+    assert_eq!(
+        styles(&[("trace-both-timestamp", "true"), ("trace-write-hexdump", "yes")]),
+        [f, t, (false, true)]
+    );
+    assert_eq!(styles(&[("trace-timestamp", "true"), ("trace-timestamp", "false")]), [f, f, f]);
+    let (connection, diagnostics) =
+        with("tcp,2000", DEVICE, &[("tr", "/r"), ("trace-write", "/w\\p"), ("tb", "/b")]);
+    assert!(diagnostics.is_empty(), "{}", said(&diagnostics));
+    let Traces { read, write, both } = connection.unwrap().options.traces;
+    let names = [read, write, both].map(|file| String::from_utf8(file.name.unwrap().0).unwrap());
+    assert_eq!(names, ["/r", "/w\\p", "/b"]);
 }

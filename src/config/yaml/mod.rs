@@ -4,13 +4,16 @@
 //! across documents and included files. So this reads events, entry by entry of the main level,
 //! and keeps what stood before an error.
 
+mod admin;
 mod connection;
 pub(super) mod convert;
 pub mod de;
 mod event;
 mod include;
+mod leds;
 mod names;
 mod sections;
+pub mod simple;
 mod tree;
 
 use super::error::{Diagnostic, Severity, Source, Span};
@@ -160,7 +163,11 @@ impl Session {
             "delete_default" => self.delete_default(key, value, place),
             "delete_defaults" => self.delete_defaults(value),
             "include" => self.include(value, place),
-            "rotator" | "led" | "admin" => self.later_entry(word, key, value),
+            "led" => self.led_entry(key, value, place),
+            "leds" => self.leds(value, place),
+            "admin" => self.admin_entry(key, value, place),
+            "admins" => self.admins(value, place),
+            "rotator" => self.later_entry(word, key, value),
             _ => self.later_map(word, value),
         }
     }

@@ -249,7 +249,10 @@ fn constructs_for_later_and_own_settings_are_set_apart() {
     ));
     assert!(session.diagnostics.is_empty(), "{:?}", session.diagnostics);
     let later: Vec<_> = session.file.later.iter().map(|l| l.value.as_str()).collect();
-    assert_eq!(later, ["led led1", "rotator rot", "admin"]);
+    assert_eq!(later, ["rotator rot"]);
+    let led = &session.file.leds[0];
+    assert_eq!((led.name.value.as_str(), led.driver.as_ref().unwrap().value.as_str()), ("led1", "sysfs"));
+    assert_eq!(session.file.admins[0].accepter.value, "tcp,9");
     let keys: Vec<_> = session.file.settings.iter().map(|(k, _)| k.value.as_str()).collect();
     assert_eq!(keys, ["metrics", "allow"]);
     assert_eq!(option(&session, "a", "led-tx"), "led1");
