@@ -3,13 +3,15 @@
 use super::layers::Default;
 use super::report::{Finished, Report};
 use super::{Common, accepter, scalar};
-use crate::config::Admin;
 use crate::config::error::{Diagnostic, Severity, Span};
 use crate::config::options::{self, Place, Row};
 use crate::config::raw::RawAdmin;
+use crate::config::{Admin, Listen};
 
 /// What the mistakes of the admin port are told under.
 const NAME: &str = "admin";
+/// Name of the admin port in the files of hosts_access(5), as ser2net has it.
+const WRAP_NAME: &str = "ser2net-control";
 
 /// Resolves the first of the admin ports; the others are mistakes.
 pub(super) fn resolve(raw: &[RawAdmin], common: &Common) -> (Option<Admin>, Vec<Diagnostic>) {
@@ -44,7 +46,13 @@ pub(super) fn resolve(raw: &[RawAdmin], common: &Common) -> (Option<Admin>, Vec<
             unknown.push(Diagnostic { help, connection, ..Diagnostic::new(Severity::Error, span, message) });
         }
     }
-    let accepter = accepter::resolve(&first.accepter, &defaults, &common.services, &mut report);
+    let mut accepter = accepter::resolve(&first.accepter, &defaults, &common.services, &mut report);
+    let usual = options::find(Place::Layer("tcp"), "tcpdname").and_then(|row| row.default);
+    if let Some(Listen::Tcp(tcp)) = accepter.as_mut().map(|accepter| &mut accepter.listen)
+        && Some(&*tcp.wrap_name) == usual
+    {
+        tcp.wrap_name = WRAP_NAME.into();
+    }
     let Finished { failed, mut diagnostics, origins: _ } = report.finish();
     // it is no connection; with this the converter leaves the whole of it out
     for diagnostic in &mut diagnostics {
