@@ -75,6 +75,9 @@ pub(super) fn program(ends: &mut Ends<'_>) -> Option<Program> {
             ("start-dir", Value::Text(text)) => directory = Some(PathBuf::from(text)),
             ("noredir-stderr", Value::Bool(true)) => errors = ErrorOutput::Inherit,
             ("stderr-to-stdout", Value::Bool(true)) => errors = ErrorOutput::Output,
+            ("raw", Value::Bool(true)) => {
+                ends.report.error(setting.span, "raw of stdio is for accepters".to_owned(), None);
+            }
             _ => {}
         }
     }

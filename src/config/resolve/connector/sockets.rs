@@ -51,7 +51,11 @@ pub(super) fn udp(ends: &mut Ends<'_>) -> Option<UdpConnect> {
 
 pub(super) fn unix(ends: &mut Ends<'_>) -> Option<PathBuf> {
     // no option of it does anything yet, but mistakes among them are told
-    let _ = ends.settings("unix");
+    for setting in ends.settings("unix") {
+        // all that acts is about the socket file of an accepter
+        let message = format!("{} of unix is for accepters", setting.row.name);
+        ends.report.error(setting.span, message, None);
+    }
     let path = ends.tail();
     if path.is_empty() {
         ends.missing("the path of the socket", "unix,/run/service.sock");
