@@ -47,7 +47,7 @@ fn connectors_of_every_type() {
         assert!(connection.connector.device().is_none() && **connection.connector.label() == *text);
         let options = crate::config::values::in_force(&connection);
         // those of the connection and of the accepter tcp come first
-        let of_accepter = options.iter().position(|v| v.name == "reuseaddr").unwrap();
+        let of_accepter = options.iter().position(|v| v.name == "tcpdname").unwrap();
         let shown: Vec<String> = options[of_accepter + 1..]
             .iter()
             .filter_map(|v| v.value.as_ref().map(|value| format!("{}={value}", v.name)))

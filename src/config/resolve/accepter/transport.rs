@@ -157,7 +157,7 @@ impl Bottom<'_> {
                 // ser2net 4.3.11 refuses it here too
                 ("laddr", _) => report.error(
                     setting.span,
-                    "laddr is for connecting",
+                    "laddr is an option of connectors",
                     Some("write the address to listen at in front of the port: tcp,127.0.0.1,2000".into()),
                 ),
                 _ => {}
