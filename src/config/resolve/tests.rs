@@ -249,7 +249,7 @@ fn accepters_that_are_refused() {
         ("unixseq,/tmp/s", "use unix"),
         ("udp", "the port is missing [write for instance udp,2000]"),
         ("udp(nodelay),2000", "unknown option 'nodelay' of udp"),
-        ("udp,2000,tcp,::1,2000", "tcp among addresses of udp"),
+        ("udp,::1,2000,tcp,::1,2000", "tcp among addresses of udp"),
         ("unix", "path of the socket is missing"),
         ("unix,", "path of the socket is missing"),
         ("unix(perm=8),/tmp/s", "three octal digits"),
