@@ -63,8 +63,9 @@ fn differences(before: &Config, after: &Config, texts: bool) -> Option<String> {
         return Some("metrics".to_owned());
     }
     let entrance = |admin: &Option<Arc<Admin>>| {
-        let parts =
-            |admin: &Admin| (admin.accepter.telnet, admin.accepter.tls.clone(), admin.accepter.listen.clone());
+        let parts = |admin: &Admin| {
+            (admin.accepter.telnet, admin.accepter.tls.clone(), admin.accepter.listen.clone())
+        };
         admin.as_deref().map(|admin| (parts(admin), admin.allow.clone()))
     };
     if entrance(admin) != entrance(&after.admin) {

@@ -25,11 +25,11 @@ pub mod yaml;
 
 use announce::Announce;
 pub use connector::Connector;
+use ipnet::IpNet;
 pub use listen::{
     Accepter, Family, Listen, ListenAddress, StdioListen, TcpListen, TelnetOptions, TlsOptions, UdpListen,
     UnixListen, Wrap,
 };
-use ipnet::IpNet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;

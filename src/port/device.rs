@@ -288,8 +288,7 @@ impl Port {
             drain.moved_at = self.now;
         }
         drain.look_at = self.now + DRAIN_LOOK;
-        let given_up = over(total, Duration::ZERO, drain.begun_at)
-            || over(stall, packet, drain.moved_at);
+        let given_up = over(total, Duration::ZERO, drain.begun_at) || over(stall, packet, drain.moved_at);
         if left == 0 || given_up {
             self.finish_close(left);
         }

@@ -19,8 +19,8 @@ pub(crate) mod reception;
 pub(crate) mod scratch;
 mod session;
 mod slow;
-mod taps;
 pub mod tap;
+mod taps;
 pub mod template;
 mod visitors;
 

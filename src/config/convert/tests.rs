@@ -2,8 +2,9 @@ use super::*;
 use crate::config::CharDelay;
 use crate::config::announce::{Announce, NetType};
 use crate::config::{
-    Accepter, Admin, Connection, Connector, Family, Led, Listen, ListenAddress, Options, RemoteRule, StdioListen,
-    TcpListen, TelnetOptions, Template, TlsOptions, TraceFile, Traces, UdpListen, UnixListen, Wrap,
+    Accepter, Admin, Connection, Connector, Family, Led, Listen, ListenAddress, Options, RemoteRule,
+    StdioListen, TcpListen, TelnetOptions, Template, TlsOptions, TraceFile, Traces, UdpListen, UnixListen,
+    Wrap,
 };
 use crate::serial::settings::{DeviceConfig, Flow, LineSettings, Parity, Rs485};
 use proptest::collection::vec;
@@ -416,7 +417,12 @@ fn config() -> impl Strategy<Value = Config> {
                 c.options.led_rx = leds.get(i / 2).cloned();
                 c
             });
-            Config { connections: named.map(Arc::new).collect(), admin, metrics: metrics.map(Into::into), leds }
+            Config {
+                connections: named.map(Arc::new).collect(),
+                admin,
+                metrics: metrics.map(Into::into),
+                leds,
+            }
         },
     )
 }
