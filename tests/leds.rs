@@ -63,6 +63,8 @@ fn each_direction_lights_its_own_led() {
         traces: Arc::default(),
         leds: Arc::clone(&leds),
         events: Arc::default(),
+        wrap: serbroker::net::wrap::Files::default(),
+        stdio_left: Arc::default(),
     };
     let inside = runtime.enter();
     let (handle, task) = port::start(reading.config.connections[0].clone(), env);
