@@ -57,8 +57,6 @@ fn each_direction_lights_its_own_led() {
         metrics: Arc::new(Metrics::new().unwrap()),
         status: StatusTable::new(),
         names: Arc::default(),
-        wrap: serbroker::net::wrap::Files::default(),
-        stdio_left: Arc::default(),
         signature: "test".into(),
         traces: Arc::default(),
         leds: Arc::clone(&leds),
