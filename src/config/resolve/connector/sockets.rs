@@ -16,6 +16,9 @@ pub(super) fn tcp(ends: &mut Ends<'_>) -> Option<TcpConnect> {
         match (setting.row.name, setting.value) {
             ("nodelay", Value::Bool(on)) => tcp.nodelay = on,
             ("laddr", Value::Text(text)) => tcp.local = Some(local(ends, &text, &setting.span)?),
+            (name @ ("tcpd" | "tcpdname"), _) if !setting.is_default => {
+                ends.report.error(setting.span, format!("{name} of tcp is for accepters"), None);
+            }
             _ => {}
         }
     }
