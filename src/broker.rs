@@ -4,13 +4,14 @@ use crate::cli::{ConfigChoice, Inline, RunOptions};
 use crate::config::error::{Diagnostic, Severity};
 use crate::config::load::{self, Inputs};
 use crate::config::render::headline;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Rotator};
 use crate::descriptors;
 use crate::http::{self, HttpState};
 use crate::metrics::{Metrics, ReloadOutcome};
 use crate::port::{Claims, Environment};
 use crate::process::{Signal, Signals, notify};
 use crate::reconcile::{Step, Told, reconcile};
+use crate::rotator::Rotators;
 use crate::status::StatusTable;
 use crate::supervisor::Supervisor;
 use std::net::SocketAddr;
@@ -58,6 +59,7 @@ impl Reading {
 struct Plan {
     /// `None`: the text cannot be used at all.
     steps: Option<Vec<Step>>,
+    rotators: Vec<Arc<Rotator>>,
     metrics: Option<SocketAddr>,
     errors: usize,
     warnings: usize,
@@ -70,7 +72,8 @@ impl Plan {
         let (errors, warnings) = reading.counts();
         descriptors::check(&reading.config.connections);
         let steps = (!reading.is_fatal()).then(|| reconcile(told, &reading.config.connections));
-        Self { steps, metrics: reading.config.metrics, errors, warnings }
+        let rotators = reading.config.rotators.clone();
+        Self { steps, rotators, metrics: reading.config.metrics, errors, warnings }
     }
 }
 
@@ -135,6 +138,7 @@ pub struct Broker {
     sources: Sources,
     env: Environment,
     supervisor: Supervisor,
+    rotators: Rotators,
     http: Option<(SocketAddr, JoinHandle<()>)>,
 }
 
@@ -149,10 +153,11 @@ impl Broker {
             claims: Arc::new(Claims::default()),
             metrics: Arc::new(metrics),
             status: StatusTable::new(),
+            doors: Arc::default(),
             names: Arc::default(),
             signature: signature.unwrap_or(DEFAULT_SIGNATURE).into(),
         };
-        Ok(Self { supervisor: Supervisor::new(env.clone()), sources, env, http: None })
+        Ok(Self { supervisor: Supervisor::new(env.clone()), rotators: Rotators::new(env.clone()), sources, env, http: None })
     }
 
     /// Runs with a first reading of the configuration until a signal ends it.
@@ -188,6 +193,7 @@ impl Broker {
         if let Some((_, task)) = self.http.take() {
             task.abort();
         }
+        self.rotators.shutdown().await;
         self.supervisor.shutdown().await;
         Ok(())
     }
@@ -206,7 +212,9 @@ impl Broker {
 
     async fn apply(&mut self, plan: Plan) {
         let outcome = if let Some(steps) = plan.steps {
+            self.rotators.release(&plan.rotators).await;
             self.supervisor.apply(steps).await;
+            self.rotators.apply(&plan.rotators).await;
             self.serve_health(plan.metrics).await;
             info!("{}", self.summary());
             ReloadOutcome::Applied

@@ -101,6 +101,7 @@ fn start(runtime: &Runtime, text: String) -> Result<(port::Handle, tokio::task::
     let [connection] = <[_; 1]>::try_from(reading.config.connections)
         .map_err(|_| format!("the configuration: {:?}", reading.diagnostics))?;
     let env = Environment {
+        doors: Arc::default(),
         names: Arc::default(),
         claims: Arc::new(Claims::default()),
         metrics: Arc::new(Metrics::new().map_err(|error| error.to_string())?),

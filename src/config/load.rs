@@ -73,6 +73,7 @@ pub fn load(inputs: &Inputs) -> (RawFile, Vec<Diagnostic>) {
     let [first, second] = parts;
     for (part, found) in if yaml_first { [first, second] } else { [second, first] } {
         file.connections.extend(part.connections);
+        file.rotators.extend(part.rotators);
         file.settings.extend(part.settings);
         file.later.extend(part.later);
         diagnostics.extend(found);

@@ -16,9 +16,11 @@ pub struct Spanned<T> {
 pub struct RawFile {
     /// Connections in file order.
     pub connections: Vec<RawConnection>,
+    /// Rotators in file order.
+    pub rotators: Vec<RawRotator>,
     /// serbroker's own top-level settings (`metrics`, …) as path and scalar text.
     pub settings: Vec<(Spanned<String>, RawValue)>,
-    /// Constructs that are understood but not acted on yet (rotator, admin, led …).
+    /// Constructs that are understood but not acted on yet (admin, led …).
     pub later: Vec<Spanned<String>>,
 }
 
@@ -36,6 +38,23 @@ pub struct RawConnection {
     /// `timeout:` text.
     pub timeout: Option<Spanned<String>>,
     /// The `default:` values that were in force, named `class:name`, or `:name` without a class.
+    pub defaults: Vec<RawOption>,
+    /// Options in order; later ones win.
+    pub options: Vec<RawOption>,
+    /// The front end that read it.
+    pub origin: Origin,
+}
+
+/// A rotator as written.
+#[derive(Clone, Debug)]
+pub struct RawRotator {
+    /// Anchor, key or port text.
+    pub name: Spanned<String>,
+    /// Accepter string, substitutions done.
+    pub accepter: Spanned<String>,
+    /// Names of connections.
+    pub members: Vec<Spanned<String>>,
+    /// The `default:` values that were in force, as in [`RawConnection::defaults`].
     pub defaults: Vec<RawOption>,
     /// Options in order; later ones win.
     pub options: Vec<RawOption>,

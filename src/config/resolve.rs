@@ -10,6 +10,7 @@ mod connection;
 mod connector;
 mod layers;
 mod report;
+mod rotator;
 mod serial;
 
 use super::error::{Diagnostic, Severity, Span};
@@ -69,7 +70,7 @@ fn resolve_with(raw: &RawFile, services: String, trace: bool) -> (Config, Vec<Di
     let allow_span =
         raw.settings.iter().rfind(|(path, _)| path.value == "allow").map(|(path, _)| path.span.clone());
     let common = Common { allow, allow_span, trace, services, options: Options::default() };
-    let mut config = Config { connections: Vec::new(), metrics };
+    let mut config = Config { connections: Vec::new(), rotators: Vec::new(), metrics };
     let mut names: HashMap<&str, &Span> = HashMap::new();
     for connection in &raw.connections {
         let name = &connection.name;
@@ -93,6 +94,22 @@ fn resolve_with(raw: &RawFile, services: String, trace: bool) -> (Config, Vec<Di
         }
         config.connections.extend(resolved.connection.map(Arc::new));
         diagnostics.extend(resolved.diagnostics);
+    }
+    let written: HashSet<&str> = raw.connections.iter().map(|c| c.name.value.as_str()).collect();
+    let mut rotators: HashSet<&str> = HashSet::new();
+    for rotator in &raw.rotators {
+        let name = &rotator.name;
+        if !rotators.insert(&name.value) {
+            let message = format!("duplicate rotator name '{}': the first is used", name.value);
+            diagnostics.push(
+                Diagnostic::new(Severity::Error, name.span.clone(), message)
+                    .help("give each rotator a name of its own"),
+            );
+            continue;
+        }
+        let (resolved, found) = rotator::resolve(rotator, &config.connections, &written, &common);
+        config.rotators.extend(resolved.map(Arc::new));
+        diagnostics.extend(found);
     }
     for later in &raw.later {
         let message = format!("{} is not yet active", later.value);

@@ -93,6 +93,15 @@ pub fn of_options(options: &Options) -> Vec<InForce> {
         allow,
         accepter_retry,
         refusal_text,
+        connector_retry,
+        connback,
+        connback_timeout,
+        brk_on_sync,
+        timeout_on_os_queue,
+        slow_client,
+        slow_client_limit,
+        keepalive,
+        user_timeout,
     } = options;
     let of = |name| slot(Place::Connection, name);
     let text = |t: &Option<Template>| t.as_ref().map(|t| String::from_utf8_lossy(&t.0).into_owned());
@@ -103,6 +112,8 @@ pub fn of_options(options: &Options) -> Vec<InForce> {
             format!("{mark}{},{}", rule.net, rule.port.unwrap_or(0))
         })
         .collect();
+    let connback: Vec<String> = connback.iter().map(ToString::to_string).collect();
+    let off = || "off".to_owned();
     let allow = allow.as_ref().map(|list| {
         let list: Vec<String> = list.iter().map(ToString::to_string).collect();
         list.join(", ")
@@ -128,6 +139,15 @@ pub fn of_options(options: &Options) -> Vec<InForce> {
         of("allow").maybe(allow),
         of("accepter-retry-time").is(&accepter_retry.as_secs()),
         of("refusal-text").is(refusal_text),
+        of("connector-retry-time").is(&connector_retry.as_secs()),
+        of("connback").maybe(Some(connback.join(";")).filter(|text| !text.is_empty())),
+        of("connback-timeout").maybe(connback_timeout.map(|t| t.as_secs().to_string())),
+        of("telnet-brk-on-sync").is(brk_on_sync),
+        of("timeout-on-os-queue").is(timeout_on_os_queue),
+        of("slow-client").is(slow_client),
+        of("slow-client-limit").is(slow_client_limit),
+        of("keepalive").is(&keepalive.map_or_else(off, |k| k.to_string())),
+        of("user-timeout").is(&user_timeout.map_or_else(off, |t| t.as_secs().to_string())),
     ]
 }
 

@@ -149,6 +149,18 @@ impl CloseReason {
 }
 
 labels! {
+    /// Why a rotator turned a client away.
+    RotatorRefusal {
+        /// Every connection has a client, or cannot have its device.
+        NoFreePort = "no_free_port",
+        /// The client's address is not let in.
+        NotAllowed = "not_allowed",
+        /// The TLS handshake failed.
+        Tls = "tls",
+    }
+}
+
+labels! {
     /// Why a device could not be opened, or why it was lost.
     DeviceFailure {
         /// There is no such device node, or no hardware behind it.
@@ -263,6 +275,7 @@ mod tests {
         consistent::<Direction>();
         consistent::<PortState>();
         consistent::<Refusal>();
+        consistent::<RotatorRefusal>();
         consistent::<CloseReason>();
         consistent::<DeviceFailure>();
         consistent::<DropDirection>();

@@ -1,7 +1,8 @@
 //! The listening sockets of one accepter, with retries and without a busy loop.
 
+use super::care::INHERITED;
 use super::names::Names;
-use crate::config::{Family, TcpListen};
+use crate::config::{Family, Keepalive, TcpListen};
 use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 use std::future::Future;
 use std::io;
@@ -20,9 +21,11 @@ const BACKLOG: i32 = 128;
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 /// Pause after `accept` failed for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
-/// Silence after which a peer is asked whether it is still there, how often, and how many times:
-/// a peer that died silently is noticed within 30 seconds.
-const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(15), Duration::from_secs(5), 3);
+/// Silence after which a peer is asked whether it is still there, how often, and how many times.
+const KEEPALIVE: (Duration, Duration, u32) = {
+    let Keepalive { idle, interval, count } = INHERITED;
+    (Duration::from_secs(idle as u64), Duration::from_secs(interval as u64), count)
+};
 
 /// What a listener has to tell.
 #[derive(Debug)]

@@ -5,6 +5,7 @@ use super::batch::Batch;
 use super::device::DeviceState;
 use super::mailbox::{Handle, Inbox, mailbox};
 use super::matcher::Matcher;
+use super::offer::Doors;
 use super::outbuf::OutBuf;
 use super::session::Session;
 use super::visitors::Leaving;
@@ -44,6 +45,8 @@ pub struct Environment {
     pub metrics: Arc<Metrics>,
     /// Where ports show their state.
     pub status: Arc<StatusTable>,
+    /// Where rotators find ports.
+    pub doors: Arc<Doors>,
     /// Look-ups of the names that listeners are bound to.
     pub names: Arc<Names>,
     /// RFC 2217 signature of ports without the option.
@@ -116,10 +119,12 @@ pub fn start(connection: Arc<Connection>, env: Environment) -> (Handle, JoinHand
     let (handle, inbox) = mailbox();
     let mut port = Port::new(connection, env, inbox);
     port.start_listening();
+    port.env.doors.open(&port.name, port.inbox.sender());
     // `ROUNDS` is what keeps a busy port from taking the thread; the runtime's own budget would make
     // sockets look unready in the middle of a round, and bytes would be kept back for nothing
     let task = tokio::spawn(unconstrained(async move {
         poll_fn(|cx| port.poll(cx)).await;
+        port.env.doors.close(&port.name, &port.inbox.sender());
         info!(port = %port.name, "stopped");
     }));
     (handle, task)
@@ -223,6 +228,7 @@ impl Port {
             self.moved = true;
             match command {
                 Some(Command::Attach(stream, peer)) => self.attach(cx, stream, peer),
+                Some(Command::Offer(offer)) => self.offered(cx, *offer),
                 Some(Command::Replace(connection)) => {
                     self.next = Some(connection);
                     if !self.idle() {

@@ -11,6 +11,7 @@ mod data;
 mod device;
 mod mailbox;
 pub mod matcher;
+mod offer;
 mod outbuf;
 mod scratch;
 mod session;
@@ -27,12 +28,15 @@ use tokio::sync::oneshot;
 
 pub use actor::{Claims, Environment, start};
 pub use mailbox::Handle;
+pub use offer::{Doors, Guest};
 
 /// What others ask of a port.
 #[derive(Debug)]
 pub(crate) enum Command {
     /// A client whose handshake is done.
     Attach(Stream, SocketAddr),
+    /// A client that a rotator would like to leave here.
+    Offer(Box<offer::Offer>),
     /// Run with this configuration as soon as nobody is connected.
     Replace(Arc<Connection>),
     /// Listen no more (told when that is so); end when the last client has left.

@@ -4,11 +4,12 @@ use super::actor::{Phase, Port};
 use super::device::DeviceState;
 use super::session::Session;
 use super::{Command, client_text};
+use crate::config::TelnetOptions;
 use crate::log::LeftOut;
 use crate::metrics::{CloseReason, DropDirection, DropReason, Refusal};
 use crate::net::listener::{self, Event};
 use crate::net::stream::Stream;
-use crate::net::{allow, tls};
+use crate::net::{allow, care, tls};
 use crate::telnet::Codec;
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
@@ -70,6 +71,7 @@ impl Port {
     /// A fresh socket: address limits first, then TLS (in a task of its own, with a time limit).
     fn welcome(&mut self, cx: &mut Context<'_>, stream: TcpStream, peer: SocketAddr) {
         let permitted = allow::permitted(&self.conn.options, &peer);
+        care::apply(&stream, &self.conn.options);
         let Some(acceptor) = self.tls.clone() else {
             return if permitted {
                 self.attach(cx, Stream::Tcp(stream), peer);
@@ -115,8 +117,20 @@ impl Port {
         if matches!(self.dev, DeviceState::Closed) && !self.env.claims.take(&self.conn.connector.text) {
             return self.refuse(cx, stream, peer, Refusal::DeviceBusy);
         }
+        let telnet = self.conn.accepter.telnet;
+        self.join(cx, stream, peer, telnet);
+    }
+
+    /// A client is on the port from now on; the device's claim is taken.
+    pub(super) fn join(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: Stream,
+        peer: SocketAddr,
+        telnet: Option<TelnetOptions>,
+    ) {
         let others = self.staying();
-        let mut session = self.session(cx, stream, peer);
+        let mut session = self.session(cx, stream, peer, telnet);
         session.report = Some(self.report.client_joined(peer));
         info!(port = %self.name, %peer, "client connected");
         self.sessions.push(session);
@@ -129,18 +143,24 @@ impl Port {
         }
     }
 
-    fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.staying() >= self.conn.options.max_connections
     }
 
     /// Clients that are not about to leave.
-    fn staying(&self) -> usize {
+    pub(super) fn staying(&self) -> usize {
         self.sessions.iter().filter(|s| s.ending.is_none()).count()
     }
 
     /// A session with telnet's opening already on its way.
-    fn session(&mut self, cx: &mut Context<'_>, stream: Stream, peer: SocketAddr) -> Box<Session> {
-        let codec = self.conn.accepter.telnet.map(|options| Box::new(Codec::new(options)));
+    fn session(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: Stream,
+        peer: SocketAddr,
+        telnet: Option<TelnetOptions>,
+    ) -> Box<Session> {
+        let codec = telnet.map(|options| Box::new(Codec::new(options)));
         let mut session = Box::new(Session::new(peer, stream, codec, self.now));
         if let Some(codec) = &mut session.codec {
             let mut opening = Vec::new();
@@ -166,7 +186,8 @@ impl Port {
         self.note_refusal(peer, why);
         let text = client_text(why);
         if self.conn.options.refusal_text && !text.is_empty() {
-            let mut session = self.session(cx, stream, peer);
+            let telnet = self.conn.accepter.telnet;
+            let mut session = self.session(cx, stream, peer, telnet);
             session.send_text(cx, text.as_bytes());
             self.let_go(cx, session);
         }

@@ -3,7 +3,7 @@
 use super::lines::Line;
 use super::{Session, grammar};
 use crate::config::error::Severity;
-use crate::config::raw::{RawOption, RawValue, Spanned};
+use crate::config::raw::{Origin, RawOption, RawRotator, RawValue, Spanned};
 use std::collections::HashMap;
 
 /// Words that begin a definition.
@@ -127,10 +127,10 @@ impl Session {
         let Some((keyword, body)) = grammar::keyword(&line.text) else { return };
         let start = line.text.len() - body.len();
         match keyword {
-            "ROTATOR" | "CONTROLPORT" => {
+            "ROTATOR" => return self.rotator(line, body, start),
+            "CONTROLPORT" => {
                 let name = body.split(':').next().unwrap_or("").trim();
-                let word = if keyword == "ROTATOR" { "rotator" } else { "admin" };
-                let value = format!("{word} {name}").trim_end().to_owned();
+                let value = format!("admin {name}").trim_end().to_owned();
                 self.file.later.push(Spanned { value, span: line.whole() });
                 return;
             }
@@ -162,6 +162,34 @@ impl Session {
                 self.definitions.devices.insert(name.to_owned(), text.trim().to_owned());
             }
         }
+    }
+
+    /// `ROTATOR:port:names`: the accepter is plain TCP, the names are ports of connections.
+    fn rotator(&mut self, line: &Line, body: &str, start: usize) {
+        let (port, names) = body.split_once(':').unwrap_or((body, ""));
+        let behind = start + port.len() + 1;
+        let members = names.split_whitespace().map(|name| {
+            // a word of `names`, so it lies within it
+            let at = behind + (name.as_ptr() as usize - names.as_ptr() as usize);
+            Spanned { value: name.to_owned(), span: line.span(at..at + name.len()) }
+        });
+        let members: Vec<_> = members.collect();
+        let at = start + port.len() - port.trim_start().len();
+        let port = Spanned { value: port.trim().to_owned(), span: line.span(at..at + port.trim().len()) };
+        if port.value.is_empty() || members.is_empty() {
+            let message = "a rotator needs a port and connections".to_owned();
+            let help = Some("write `ROTATOR:port:port1 port2`".to_owned());
+            return self.say(Severity::Error, line.whole(), message, help, None);
+        }
+        self.file.rotators.push(RawRotator {
+            // the name that a converted file gives it, too: a connection may have the same port text
+            name: Spanned { value: format!("rotator-{}", port.value), span: port.span.clone() },
+            accepter: port,
+            members,
+            defaults: self.definitions.defaults.clone(),
+            options: Vec::new(),
+            origin: Origin::Legacy,
+        });
     }
 
     fn led(&mut self, line: &Line, name: &str, text: &str) {

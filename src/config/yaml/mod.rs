@@ -10,6 +10,7 @@ pub mod de;
 mod event;
 mod include;
 mod names;
+mod rotator;
 mod sections;
 mod tree;
 
@@ -160,7 +161,9 @@ impl Session {
             "delete_default" => self.delete_default(key, value, place),
             "delete_defaults" => self.delete_defaults(value),
             "include" => self.include(value, place),
-            "rotator" | "led" | "admin" => self.later_entry(word, key, value),
+            "rotator" => self.rotator_entry(key, value, place),
+            "rotators" => self.rotators(value, place),
+            "led" | "admin" => self.later_entry(word, key, value),
             _ => self.later_map(word, value),
         }
     }

@@ -1,4 +1,4 @@
-//! Sections of the main level other than connections: define, default, rotator, admin, led.
+//! Sections of the main level other than connections: define, default, admin, led.
 
 use super::tree::{Kind, Node};
 use super::{Place, Session};
@@ -64,7 +64,7 @@ impl Session {
     }
 
     /// The entries of a mapping; anything else breaks the structure, nothing is an empty mapping.
-    fn map_entries<'n>(
+    pub(super) fn map_entries<'n>(
         &mut self,
         value: &'n Node,
         what: &str,
@@ -226,7 +226,7 @@ impl Session {
         self.file.later.push(Spanned { value: text, span });
     }
 
-    /// The same, version 2: `rotators:`, `leds:`, `admins:`.
+    /// The same, version 2: `leds:`, `admins:`.
     pub(super) fn later_map(&mut self, word: &str, value: &Node) {
         let word = word.trim_end_matches('s');
         for (key, _) in self.map_entries(value, "names") {
