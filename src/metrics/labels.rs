@@ -122,6 +122,8 @@ labels! {
         OpenFailed = "open_failed",
         /// The device went away.
         DeviceLost = "device_lost",
+        /// The configuration of the port changed, or has no such port any more.
+        Reloaded = "reloaded",
         /// The broker stops.
         Shutdown = "shutdown",
         /// The client read so slowly that it stood in the way of others.
@@ -142,6 +144,7 @@ impl CloseReason {
             Self::CloseOn => "the device sent the closeon string",
             Self::OpenFailed => "the device could not be opened",
             Self::DeviceLost => "the device is gone",
+            Self::Reloaded => "the configuration changed",
             Self::Shutdown => "the program ends",
             Self::SlowReader => "read too slowly while other clients kept up",
         }
@@ -224,6 +227,8 @@ labels! {
         Purged = "purged",
         /// The connection moves data one way only.
         OneWay = "one_way",
+        /// Nobody was connected that they could be kept for.
+        NoClient = "no_client",
         /// A client was closed before it got them.
         ClientClosed = "client_closed",
     }

@@ -2,6 +2,7 @@
 
 use super::Command;
 use super::batch::Batch;
+use super::connback::CallBack;
 use super::device::DeviceState;
 use super::mailbox::{Handle, Inbox, mailbox};
 use super::matcher::Matcher;
@@ -103,6 +104,8 @@ pub(super) struct Port {
     pub(super) batch_due: Option<Instant>,
     pub(super) batch_timer: Option<PreciseTimer>,
     pub(super) closeon: Option<Matcher>,
+    /// The connections that the port makes itself.
+    pub(super) callback: Option<Box<CallBack>>,
     pub(super) phase: Phase,
     pub(super) report: PortReporter,
     pub(super) errors: RepeatLimiter<&'static str>,
@@ -144,6 +147,7 @@ impl Port {
             batch_due: None,
             batch_timer: None,
             closeon: None,
+            callback: CallBack::new(&conn.options),
             phase: Phase::Running,
             report,
             errors: RepeatLimiter::new(COMPLAINT_WINDOW, 16),
@@ -202,6 +206,7 @@ impl Port {
             self.poll_commands(cx);
             self.poll_listener(cx);
             self.poll_device_state(cx);
+            self.poll_callback(cx);
             self.poll_up(cx);
             self.poll_down(cx);
             self.poll_timers(cx);
@@ -231,7 +236,7 @@ impl Port {
                 Some(Command::Offer(offer)) => self.offered(cx, *offer),
                 Some(Command::Replace(connection)) => {
                     self.next = Some(connection);
-                    if !self.idle() {
+                    if !self.sessions.is_empty() {
                         info!(port = %self.name, "configuration changed: takes effect when the last client leaves");
                     }
                 }
@@ -277,7 +282,7 @@ impl Port {
             }
         }
         self.poll_leaving(cx);
-        if !self.sessions.iter().any(|s| s.greeted) {
+        if !self.keeps_device() && !self.sessions.iter().any(|s| s.greeted) {
             // newcomers that took the place of kicked clients wait until the device is open again
             self.begin_close(cx);
         }
@@ -293,6 +298,7 @@ impl Port {
         let rebind = next.accepter != self.conn.accepter
             || next.options.accepter_retry != self.conn.options.accepter_retry
             || next.accepter.tls.is_some();
+        self.callback = CallBack::new(&next.options);
         self.conn = next;
         self.report.describe(info(&self.conn));
         self.moved = true;
@@ -351,6 +357,7 @@ impl Port {
             .chain(idle)
             .chain(held)
             .chain(self.slow_deadline())
+            .chain(self.callback_deadline())
             .chain(self.dev.deadlines())
             .min()
     }
@@ -359,8 +366,14 @@ impl Port {
         for i in 0..self.sessions.len() {
             let due = self.idle_deadline(&self.sessions[i]).is_some_and(|at| at <= self.now);
             if due && self.sessions[i].ending.is_none() {
-                self.sessions[i].ending = Some(CloseReason::Idle);
-                self.moved = true;
+                let session = &mut self.sessions[i];
+                let waits = || session.backlog() > 0 || session.stream.unacknowledged() > 0;
+                if self.conn.options.timeout_on_os_queue && waits() {
+                    session.active = self.now;
+                } else {
+                    session.ending = Some(CloseReason::Idle);
+                    self.moved = true;
+                }
             }
         }
         self.poll_device_timers(cx);
@@ -369,7 +382,10 @@ impl Port {
     /// When an idle client is closed: ser2net counts whole seconds from when the device was
     /// opened, and closes at the first tick after more than `timeout` of them.
     fn idle_deadline(&self, session: &Session) -> Option<Instant> {
-        let timeout = self.conn.timeout?;
+        let timeout = match (session.dialled, self.conn.options.connback_timeout) {
+            (Some(_), Some(timeout)) => Some(timeout).filter(|t| !t.is_zero()),
+            _ => self.conn.timeout,
+        }?;
         let epoch = self.dev.opened_at()?;
         let ticks = session.active.saturating_duration_since(epoch).as_secs();
         epoch.checked_add(Duration::from_secs(ticks.checked_add(1)?)).and_then(|t| t.checked_add(timeout))

@@ -245,6 +245,9 @@ impl Port {
 
     /// Hands data to every client.
     fn publish(&mut self, cx: &mut Context<'_>, data: &[u8]) {
+        if self.callback.is_some() {
+            self.keep_for_callback(data);
+        }
         for session in &mut self.sessions {
             if !session.greeted || session.ending.is_some() {
                 continue;

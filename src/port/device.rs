@@ -156,7 +156,9 @@ impl Port {
             self.write_device(cx, &text);
         }
         for i in 0..self.sessions.len() {
-            self.greet(cx, i);
+            if self.sessions[i].dialled.is_none() {
+                self.greet(cx, i);
+            }
         }
         self.schedule_look();
     }
@@ -165,6 +167,7 @@ impl Port {
         self.dev = DeviceState::Closed;
         self.env.claims.give_back(&self.conn.connector.text);
         self.complain(error.kind.name(), &error.to_string());
+        self.reopen_later();
         self.report.failed(error.failure(), error.to_string());
         let text = format!("Device open failure: {}\r\n", error.client_text());
         for session in &mut self.sessions {
@@ -274,6 +277,7 @@ impl Port {
         let text = format!("device {path} lost: {cause}; it is opened again for the next client");
         self.complain("lost", &text);
         self.report.failed(DeviceFailure::Lost, text);
+        self.reopen_later();
         self.end_all(CloseReason::DeviceLost);
     }
 

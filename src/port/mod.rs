@@ -6,6 +6,7 @@
 
 mod actor;
 pub mod batch;
+mod connback;
 mod control;
 mod data;
 mod device;

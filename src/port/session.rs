@@ -43,6 +43,8 @@ pub(super) struct Session {
     suspended: bool,
     /// Malformed subnegotiations that metrics were told of.
     pub(super) malformed: u64,
+    /// Which of the `connback` addresses it is; `None`: it came by itself.
+    pub(super) dialled: Option<usize>,
     /// Why it is to be taken off the port; looked at when the poll is over.
     pub(super) ending: Option<CloseReason>,
     /// TLS holds bytes that are not on the wire yet.
@@ -65,6 +67,7 @@ impl Session {
             greeted: false,
             suspended: false,
             malformed: 0,
+            dialled: None,
             ending: None,
             unflushed: false,
             watch: None,

@@ -100,7 +100,7 @@ impl Port {
     /// wait: one that stops reading holds the device back when it is alone, but not when others
     /// keep up.
     pub(super) fn device_may_send(&self) -> bool {
-        self.somebody_can_take() && !self.sessions.iter().any(|session| session.beyond_limit())
+        (self.somebody_can_take() || self.collects()) && !self.sessions.iter().any(|session| session.beyond_limit())
     }
 
     /// Decides about the clients that others wait for.

@@ -129,27 +129,48 @@ impl Port {
         peer: SocketAddr,
         telnet: Option<TelnetOptions>,
     ) {
+        self.join_as(cx, stream, peer, telnet, None);
+    }
+
+    /// The same for a connection that the port made itself: it is greeted when all are there.
+    pub(super) fn join_as(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: Stream,
+        peer: SocketAddr,
+        telnet: Option<TelnetOptions>,
+        dialled: Option<usize>,
+    ) {
         let others = self.staying();
         let mut session = self.session(cx, stream, peer, telnet);
+        session.dialled = dialled;
         session.report = Some(self.report.client_joined(peer));
-        info!(port = %self.name, %peer, "client connected");
+        if dialled.is_none() {
+            info!(port = %self.name, %peer, "client connected");
+        }
         self.sessions.push(session);
         self.moved = true;
         match self.dev {
             DeviceState::Closed => self.begin_open(),
-            DeviceState::Open(_) if others > 0 => self.greet(cx, self.sessions.len() - 1),
+            _ if dialled.is_some() => {}
+            DeviceState::Open(_) if others > 0 || self.keeps_device() => self.greet(cx, self.sessions.len() - 1),
             // greeted when the device is open (again)
             _ => {}
         }
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.staying() >= self.conn.options.max_connections
+        self.guests() + self.reserved() >= self.conn.options.max_connections
     }
 
     /// Clients that are not about to leave.
     pub(super) fn staying(&self) -> usize {
         self.sessions.iter().filter(|s| s.ending.is_none()).count()
+    }
+
+    /// Clients that came by themselves and are not about to leave.
+    pub(super) fn guests(&self) -> usize {
+        self.sessions.iter().filter(|s| s.ending.is_none() && s.dialled.is_none()).count()
     }
 
     /// A session with telnet's opening already on its way.
@@ -175,7 +196,7 @@ impl Port {
         if !self.conn.options.kickolduser {
             return false;
         }
-        let Some(old) = self.sessions.iter_mut().rev().find(|s| s.ending.is_none()) else { return false };
+        let Some(old) = self.sessions.iter_mut().rev().find(|s| s.ending.is_none() && s.dialled.is_none()) else { return false };
         info!(port = %self.name, peer = %old.peer, "kicked for {newcomer}");
         old.ending = Some(CloseReason::Kicked);
         self.moved = true;
@@ -222,6 +243,9 @@ impl Port {
                 port = %self.name, peer = %session.peer, from_client, to_client,
                 "client left after {seconds:.1} s: {}", reason.describe()
             );
+        }
+        if let Some(index) = session.dialled {
+            self.callback_left(index);
         }
         let unsent = session.unsent();
         match reason {

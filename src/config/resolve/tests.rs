@@ -88,6 +88,7 @@ impl File {
             }),
         };
         let raw = RawFile {
+            rotators: Vec::new(),
             connections: self
                 .connections
                 .iter()

@@ -69,7 +69,11 @@ fn options_that_are_refused_or_remarked_on() {
         ("closeon", "", "needs a value"),
         ("remaddr", "", "needs a value"),
         ("remaddr", "127.0.0.1", "write host,port"),
-        ("remaddr", "!127.0.0.1,0", "connect-back address in remaddr is not yet active"),
+        ("remaddr", "!127.0.0.1,0", "needs a port"),
+        ("connback", "udp,h,1", "cannot be made to udp"),
+        ("connback", "tcp,h,1;tcp,h,2", "write max-connections: 2"),
+        ("keepalive", "5/5", "idle/interval/count"),
+        ("slow-client", "wait", "one of backpressure"),
         ("allow", "everybody", "not an address or a network"),
         ("speed", "9600", "in the connector"),
         ("enable", "on", "beside accepter"),
@@ -85,14 +89,11 @@ fn options_that_are_refused_or_remarked_on() {
         assert!(said(&diagnostics).contains(why), "{name}: {value}: {}", said(&diagnostics));
     }
     for (name, value, later) in [
-        ("telnet-brk-on-sync", "true", true),
         ("trace-both", "/tmp/x", true),
         ("tr", "/tmp/x", true),
         ("led-tx", "x", true),
         ("mdns", "true", true),
-        ("connback", "tcp,h,1", true),
         ("authdir", "/x", true),
-        ("timeout-on-os-queue", "true", true),
         ("max-connections", "0", false),
         ("chardelay-min", "5000000", false),
         ("timeout", "-1", false),

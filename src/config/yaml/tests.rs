@@ -79,7 +79,9 @@ fn version_2_is_read() {
     assert_eq!(option(&session, "con1", "banner"), "*(dev)");
     assert_eq!(option(&session, "con2", ":mdns"), "true");
     assert_eq!(session.file.connections[1].options.len(), 0);
-    assert_eq!(session.file.later[0].value, "rotator rot1");
+    let rotator = &session.file.rotators[0];
+    assert_eq!((rotator.name.value.as_str(), rotator.accepter.value.as_str()), ("rot1", "tcp,3"));
+    assert_eq!(rotator.members.iter().map(|m| m.value.as_str()).collect::<Vec<_>>(), ["con1", "con2"]);
 }
 
 #[test]
@@ -243,13 +245,14 @@ fn what_ser2net_refuses_without_need_is_a_warning() {
 #[test]
 fn constructs_for_later_and_own_settings_are_set_apart() {
     let session = read(&format!(
-        "led: &led1\n  driver: sysfs\n{}rotator: &rot\n  connections: [ *a ]\nadmin:\n  accepter: tcp,9\n\
+        "led: &led1\n  driver: sysfs\n{}rotator: &rot\n  accepter: tcp,8\n  connections: [ *a ]\nadmin:\n  accepter: tcp,9\n\
          metrics:\n  listen: 127.0.0.1:9100\nallow: 10.0.0.0/8\n",
         one("x").replace("banner: x", "led-tx: *led1")
     ));
     assert!(session.diagnostics.is_empty(), "{:?}", session.diagnostics);
     let later: Vec<_> = session.file.later.iter().map(|l| l.value.as_str()).collect();
-    assert_eq!(later, ["led led1", "rotator rot", "admin"]);
+    assert_eq!(later, ["led led1", "admin"]);
+    assert_eq!(session.file.rotators[0].members[0].value, "a");
     let keys: Vec<_> = session.file.settings.iter().map(|(k, _)| k.value.as_str()).collect();
     assert_eq!(keys, ["metrics", "allow"]);
     assert_eq!(option(&session, "a", "led-tx"), "led1");
