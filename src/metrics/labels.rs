@@ -90,6 +90,8 @@ labels! {
     Refusal {
         /// The port has all the clients that it may have.
         PortBusy = "port_busy",
+        /// It and another client have been throwing each other out (`kickolduser`).
+        HeldOff = "held_off",
         /// Another connection has the device.
         DeviceBusy = "device_busy",
         /// The address is not among those allowed.
@@ -227,6 +229,8 @@ labels! {
         Purged = "purged",
         /// The connection moves data one way only.
         OneWay = "one_way",
+        /// A client did not read them in time, and newer ones took their place.
+        DropOldest = "drop_oldest",
         /// Nobody was connected that they could be kept for.
         NoClient = "no_client",
         /// A client was closed before it got them.

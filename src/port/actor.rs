@@ -4,6 +4,7 @@ use super::Command;
 use super::batch::Batch;
 use super::connback::CallBack;
 use super::device::DeviceState;
+use super::duel::Duels;
 use super::mailbox::{Handle, Inbox, mailbox};
 use super::matcher::Matcher;
 use super::offer::Doors;
@@ -104,6 +105,8 @@ pub(super) struct Port {
     pub(super) batch_due: Option<Instant>,
     pub(super) batch_timer: Option<PreciseTimer>,
     pub(super) closeon: Option<Matcher>,
+    /// Clients that keep throwing each other out.
+    pub(super) duels: Duels,
     /// The connections that the port makes itself.
     pub(super) callback: Option<Box<CallBack>>,
     pub(super) phase: Phase,
@@ -147,6 +150,7 @@ impl Port {
             batch_due: None,
             batch_timer: None,
             closeon: None,
+            duels: Duels::default(),
             callback: CallBack::new(&conn.options),
             phase: Phase::Running,
             report,
@@ -358,12 +362,17 @@ impl Port {
             .chain(held)
             .chain(self.slow_deadline())
             .chain(self.callback_deadline())
+            .chain(self.sessions.iter().filter_map(|s| s.look_due()))
             .chain(self.dev.deadlines())
             .min()
     }
 
     fn poll_timers(&mut self, cx: &mut Context<'_>) {
         for i in 0..self.sessions.len() {
+            if self.sessions[i].look_due().is_some_and(|at| at <= self.now) {
+                self.sessions[i].look_at_peer(self.now);
+                self.moved |= self.sessions[i].ending.is_some();
+            }
             let due = self.idle_deadline(&self.sessions[i]).is_some_and(|at| at <= self.now);
             if due && self.sessions[i].ending.is_none() {
                 let session = &mut self.sessions[i];

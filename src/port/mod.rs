@@ -10,6 +10,8 @@ mod connback;
 mod control;
 mod data;
 mod device;
+mod duel;
+mod hints;
 mod mailbox;
 pub mod matcher;
 mod offer;
@@ -51,7 +53,7 @@ pub(crate) enum Command {
 /// What ser2net tells a client that it does not let in; scripts look for these texts.
 fn client_text(why: Refusal) -> &'static str {
     match why {
-        Refusal::PortBusy => "Port already in use\r\n",
+        Refusal::PortBusy | Refusal::HeldOff => "Port already in use\r\n",
         Refusal::DeviceBusy => "Port's device already in use\r\n",
         Refusal::NotAllowed => "Accessed denied due to your net address\r\n",
         Refusal::Tls | Refusal::Closing => "",

@@ -2,7 +2,8 @@
 
 use super::actor::{Phase, Port};
 use super::device::DeviceState;
-use super::session::Session;
+use super::duel::Verdict;
+use super::session::{Care, Session};
 use super::{Command, client_text};
 use crate::config::TelnetOptions;
 use crate::log::LeftOut;
@@ -110,8 +111,10 @@ impl Port {
         if self.is_full() {
             // one of them may have closed before this one came, which nobody has looked at yet
             self.poll_up(cx);
-            if self.is_full() && !self.kick(peer) {
-                return self.refuse(cx, stream, peer, Refusal::PortBusy);
+            if self.is_full()
+                && let Err(why) = self.kick(peer)
+            {
+                return self.refuse(cx, stream, peer, why);
             }
         }
         if matches!(self.dev, DeviceState::Closed) && !self.env.claims.take(&self.conn.connector.text) {
@@ -182,7 +185,7 @@ impl Port {
         telnet: Option<TelnetOptions>,
     ) -> Box<Session> {
         let codec = telnet.map(|options| Box::new(Codec::new(options)));
-        let mut session = Box::new(Session::new(peer, stream, codec, self.now));
+        let mut session = Box::new(Session::new(peer, stream, codec, Care::new(&self.conn.options), self.now));
         if let Some(codec) = &mut session.codec {
             let mut opening = Vec::new();
             codec.opening(&mut opening);
@@ -191,16 +194,33 @@ impl Port {
         session
     }
 
-    /// Makes room for a newer client. ser2net takes the client that came last.
-    fn kick(&mut self, newcomer: SocketAddr) -> bool {
+    /// Makes room for a newer client: the one goes that has sent nothing for the longest time, the
+    /// oldest of those. `Err` with the reason when nobody is to go.
+    fn kick(&mut self, newcomer: SocketAddr) -> Result<(), Refusal> {
         if !self.conn.options.kickolduser {
-            return false;
+            return Err(Refusal::PortBusy);
         }
-        let Some(old) = self.sessions.iter_mut().rev().find(|s| s.ending.is_none() && s.dialled.is_none()) else { return false };
-        info!(port = %self.name, peer = %old.peer, "kicked for {newcomer}");
-        old.ending = Some(CloseReason::Kicked);
-        self.moved = true;
-        true
+        let candidates = self.sessions.iter_mut().filter(|s| s.ending.is_none() && s.dialled.is_none());
+        // the oldest come first, and of equals the first is taken
+        let Some(old) = candidates.min_by_key(|s| s.heard) else { return Err(Refusal::PortBusy) };
+        let peer = old.peer;
+        match self.duels.judge(newcomer.ip(), peer.ip(), self.now) {
+            Verdict::Kick => {
+                info!(port = %self.name, %peer, "kicked for {newcomer}");
+                old.ending = Some(CloseReason::Kicked);
+                self.moved = true;
+                Ok(())
+            }
+            Verdict::Begins(length) => {
+                warn!(
+                    port = %self.name,
+                    "{newcomer} and {peer} keep throwing each other out: newcomers of the two are refused for \
+                     {length:?}"
+                );
+                Err(Refusal::HeldOff)
+            }
+            Verdict::Refuse => Err(Refusal::HeldOff),
+        }
     }
 
     pub(super) fn refuse(&mut self, cx: &mut Context<'_>, stream: Stream, peer: SocketAddr, why: Refusal) {
@@ -247,7 +267,12 @@ impl Port {
         if let Some(index) = session.dialled {
             self.callback_left(index);
         }
-        let unsent = session.unsent();
+        self.recognise_at_the_end(&session);
+        if session.deaf.is_some() {
+            let unread = session.discard_input(cx);
+            self.dropped(DropDirection::ToDevice, DropReason::ClientClosed, unread);
+        }
+        let unsent = session.unsent() + session.lost;
         match reason {
             CloseReason::Kicked
             | CloseReason::PeerReset

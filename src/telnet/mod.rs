@@ -214,6 +214,11 @@ impl Codec {
         self.negotiated
     }
 
+    /// The input ended behind an IAC: a command follows.
+    pub fn awaits_command(&self) -> bool {
+        matches!(self.place, Place::Command)
+    }
+
     /// Number of subnegotiations dropped because they were malformed or too long.
     pub fn dropped(&self) -> u64 {
         self.dropped
@@ -296,6 +301,11 @@ impl Codec {
         }
         self.pending.pop().map(Item::Request)
     }
+}
+
+/// Whether these first bytes of a client are those of telnet: an option negotiation (RFC 855).
+pub fn speaks_telnet(input: &[u8]) -> bool {
+    matches!(input, [code::IAC, code::WILL..=code::DONT, ..])
 }
 
 /// The run of data at the start of `here` whose first `skip` bytes are known to be data; `input` is
