@@ -5,6 +5,7 @@
 mod support;
 
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+use std::io::Read as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 use support::net::{Client, End};
@@ -48,7 +49,6 @@ fn drop_oldest_never_holds_the_device_and_never_cuts_an_escape() {
     let (broker, port) =
         port("telnet,", &pty, &["slow-client: drop-oldest", "slow-client-limit: 65536", "chardelay: false"]);
     let mut client = Client::connect(port);
-    SockRef::from(&client.0).set_recv_buffer_size(4096).unwrap();
     broker.wait_device("p", true);
     client.receive(18);
     // nobody reads, and still all of it is taken
@@ -60,7 +60,13 @@ fn drop_oldest_never_holds_the_device_and_never_cuts_an_escape() {
     assert!(lost > MEGABYTE as u64, "{lost}");
     // what comes is the beginning, which the systems hold, and the end; no pair is cut in between
     let last = [format!("{:014}\u{1}", LINES - 1).as_bytes(), b"\xff\xff"].concat();
-    let got = client.receive_until(&last);
+    let mut got = Vec::new();
+    let mut buffer = vec![0; 64 * 1024];
+    while !got.ends_with(&last) {
+        let count = client.0.read(&mut buffer).unwrap();
+        assert!(count > 0, "closed after {} bytes", got.len());
+        got.extend_from_slice(&buffer[..count]);
+    }
     let mut payload = Vec::new();
     let mut bytes = got.iter();
     while let Some(&byte) = bytes.next() {
@@ -86,7 +92,7 @@ fn a_client_that_loses_bytes_costs_the_others_nothing() {
     let (broker, port) = port("", &pty, &options);
     let (_stopped, mut reader) = (Client::connect(port), Client::connect(port));
     broker.wait_metric("serbroker_port_clients", &[], 2);
-    let data = pattern(16 * MEGABYTE, 3);
+    let data = pattern(8 * MEGABYTE, 3);
     let mut got = vec![];
     std::thread::scope(|scope| {
         scope.spawn(|| pty.write(&data));
@@ -151,11 +157,17 @@ fn the_client_that_was_silent_longest_is_kicked() {
 #[test]
 fn two_that_keep_kicking_each_other_are_held_off() {
     let pty = Pty::new();
-    let (broker, port) = port("", &pty, &["kickolduser: true"]);
+    let (broker, port) = port("", &pty, &["kickolduser: true", "banner: '!'"]);
     let (one, two, three) = ([127, 0, 0, 11], [127, 0, 0, 12], [127, 0, 0, 13]);
-    let mut holder = connect_from(one, port);
+    // with the banner it has the port and the device
+    let admitted = |from| {
+        let mut client = connect_from(from, port);
+        assert_eq!(client.receive(1), b"!");
+        client
+    };
+    let mut holder = admitted(one);
     for from in [two, one, two] {
-        let next = connect_from(from, port);
+        let next = admitted(from);
         assert_eq!(holder.rest().1, End::Fin);
         holder = next;
     }
@@ -169,7 +181,7 @@ fn two_that_keep_kicking_each_other_are_held_off() {
     assert_eq!(broker.log.count(&["keep throwing each other out"]), 1);
     assert_eq!(broker.metric("serbroker_port_refusals_total", &["reason=\"held_off\""]), 3);
     // a third address is not concerned
-    let mut other = connect_from(three, port);
+    let mut other = admitted(three);
     assert_eq!(holder.rest(), (Vec::new(), End::Fin));
     pty.write(b"third");
     assert_eq!(other.receive(5), b"third");
@@ -178,27 +190,21 @@ fn two_that_keep_kicking_each_other_are_held_off() {
 #[test]
 fn what_a_client_sent_before_it_was_gone_reaches_the_device() {
     let pty = Pty::new();
-    let (broker, port) = port("", &pty, &[]);
-    let data = pattern(3 * MEGABYTE, 9);
-    for round in 0..5 {
+    let (broker, port) = port("", &pty, &["chardelay: false"]);
+    let to_clients = |count| broker.wait_metric("serbroker_port_bytes_total", &["direction=\"to_clients\""], count);
+    for round in 0..3 {
         let mut client = Client::connect(port);
         broker.wait_device("p", true);
-        // what the device sends meets a client that does not read and is gone: a reset
-        let got = std::thread::scope(|scope| {
-            let reading = scope.spawn(|| {
-                let mut got = Vec::new();
-                while got.len() < data.len() {
-                    got.extend(pty.read_some(Instant::now() + PATIENCE));
-                    pty.write(b"echo");
-                }
-                got
-            });
-            client.send(&data);
-            client.half_close();
-            drop(client);
-            reading.join().unwrap()
-        });
-        assert_same(&format!("round {round}"), &got, &data);
+        // more than a terminal takes, and less than a socket holds; nobody reads the terminal yet
+        let data = pattern(64 * 1024, 9);
+        client.send(&data);
+        drop(client);
+        // what the device says now is answered by a reset, and then cannot be sent at all
+        for word in 1..=2 {
+            pty.write(b"echo");
+            to_clients(8 * round + 4 * word);
+        }
+        assert_same(&format!("round {round}"), &pty.read(data.len()), &data);
         broker.wait_device("p", false);
     }
 }
@@ -240,7 +246,6 @@ fn mistaken_clients_are_told_of_in_the_log() {
     client.receive(18);
     client.send(b"hello");
     assert_eq!(other.read(5), b"hello");
-    assert!(broker.log.find(&["does not speak telnet"]).is_none());
     drop(client);
     broker.log.wait(&["port=tel", "does not speak telnet", "tcp,"]);
     // and those that speak what the port speaks

@@ -8,7 +8,7 @@ use tracing::debug;
 
 /// What accepted sockets have from their listener: a peer that died silently is noticed within
 /// 30 seconds.
-pub const INHERITED: Keepalive = Keepalive { idle: 15, interval: 5, count: 3 };
+pub const INHERITED: Keepalive = Keepalive { idle: 12, interval: 5, count: 3 };
 
 /// Sets what the options want different from what the listener gave.
 pub fn apply(stream: &TcpStream, options: &Options) {

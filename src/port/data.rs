@@ -156,6 +156,7 @@ impl Port {
         let session = &mut self.sessions[index];
         session.active = self.now;
         session.heard = self.now;
+        session.spoke = true;
         self.batch.spoken_to();
         if self.conn.options.no_acc_to_con {
             self.dropped(DropDirection::ToDevice, DropReason::OneWay, data.len());

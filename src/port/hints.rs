@@ -38,7 +38,7 @@ impl Port {
     /// The same for one that sent all it had at once, and leaves.
     pub(super) fn recognise_at_the_end(&mut self, session: &Session) {
         let silent = session.codec.as_ref().is_some_and(|codec| !codec.negotiated());
-        if silent && !session.recognised && session.heard > session.joined {
+        if silent && !session.recognised && session.spoke {
             self.complain("raw client", &raw_client(session));
         }
     }

@@ -68,6 +68,8 @@ pub(super) struct Session {
     pub(super) lost: usize,
     /// It was looked at whether it speaks what the port expects.
     pub(super) recognised: bool,
+    /// It sent data.
+    pub(super) spoke: bool,
     /// The first byte that was read last is urgent.
     pub(super) urgent: bool,
 }
@@ -126,6 +128,7 @@ impl Session {
             deaf: None,
             lost: 0,
             recognised: false,
+            spoke: false,
             urgent: false,
         }
     }

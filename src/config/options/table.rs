@@ -97,7 +97,7 @@ pub const OPTIONS: &[Row] = &[
         "What is done about a client that reads too slowly.")),
     as_default(row(CONNECTION, "slow-client-limit", int(4096, 67_108_864, "bytes"), Some("262144"),
         "Bytes that are kept for a client that reads too slowly.")),
-    as_default(row(CONNECTION, "keepalive", TEXT, Some("15/5/3"),
+    as_default(row(CONNECTION, "keepalive", TEXT, Some("12/5/3"),
         "Asks silent clients whether they are still there: idle/interval/count, seconds, or off.")),
     as_default(row(CONNECTION, "user-timeout", Kind::IntOrOff, Some("20"),
         "Gives up a client that acknowledges nothing for so many seconds.")),

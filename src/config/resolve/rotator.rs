@@ -82,7 +82,11 @@ pub(super) fn resolve(
         let help = Some("name the connections: connections: [con1, con2]".into());
         report.error(raw.name.span.clone(), "a rotator without connections", help);
     }
-    let Finished { failed, diagnostics, origins: _ } = report.finish();
+    let Finished { failed, mut diagnostics, origins: _ } = report.finish();
+    for diagnostic in &mut diagnostics {
+        diagnostic.message = format!("rotator {}: {}", raw.name.value, diagnostic.message);
+        diagnostic.connection = None;
+    }
     let rotator = accepter.filter(|_| !failed).map(|accepter| Rotator {
         name: raw.name.value.as_str().into(),
         accepter,

@@ -64,16 +64,17 @@ impl Session {
             }
         }
         if draft.accepter.is_none() {
-            let message = format!("the rotator '{}' has no accepter", name.value);
+            let message = "it has no accepter".to_owned();
             draft.error(&name.span, message, "add for instance `accepter: tcp,2000`");
         }
         if draft.members.as_ref().is_none_or(Vec::is_empty) {
-            let message = format!("the rotator '{}' has no connections", name.value);
+            let message = "it has no connections".to_owned();
             draft.error(&name.span, message, "add for instance `connections: [con1, con2]`");
         }
         let broken = draft.problems.iter().any(|(_, problem)| !problem.warning);
         for (span, problem) in draft.problems {
-            self.report(span, problem, Some(&name.value));
+            let message = format!("rotator {}: {}", name.value, problem.message);
+            self.report(span, Problem { message, ..problem }, None);
         }
         if let (Some(accepter), Some(members), false) = (draft.accepter, draft.members, broken || self.stopped) {
             self.file.rotators.push(RawRotator {
