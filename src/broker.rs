@@ -157,7 +157,13 @@ impl Broker {
             names: Arc::default(),
             signature: signature.unwrap_or(DEFAULT_SIGNATURE).into(),
         };
-        Ok(Self { supervisor: Supervisor::new(env.clone()), rotators: Rotators::new(env.clone()), sources, env, http: None })
+        Ok(Self {
+            supervisor: Supervisor::new(env.clone()),
+            rotators: Rotators::new(env.clone()),
+            sources,
+            env,
+            http: None,
+        })
     }
 
     /// Runs with a first reading of the configuration until a signal ends it.

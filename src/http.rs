@@ -122,8 +122,9 @@ async fn readyz(State(state): State<HttpState>) -> Response {
         let started = state.status.started();
         let ports = state.status.status();
         let rotators = state.metrics.rotators();
-        let ready =
-            started && ports.iter().all(|port| port.ready) && rotators.iter().all(|rotator| rotator.listening);
+        let ready = started
+            && ports.iter().all(|port| port.ready)
+            && rotators.iter().all(|rotator| rotator.listening);
         let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         let body = json!({ "ready": ready, "started": started, "ports": ports, "rotators": rotators });
         (code, Json(body)).into_response()

@@ -89,8 +89,7 @@ fn the_first_words_of_the_device_make_the_connection_and_go_over_it() {
 fn all_addresses_must_be_there_before_any_gets_data_and_what_comes_before_is_kept() {
     let (pty, home) = (Pty::new(), Home::new());
     let late = free_port();
-    let (broker, _) =
-        start(&pty, &[home.port(), late], &["max-connections: 2", "connector-retry-time: 1"]);
+    let (broker, _) = start(&pty, &[home.port(), late], &["max-connections: 2", "connector-retry-time: 1"]);
     broker.wait_device("back", true);
     pty.write(b"one ");
     let mut first = home.accept();

@@ -60,7 +60,8 @@ fn differences(before: &Config, after: &Config, texts: bool) -> Option<String> {
         return Some("metrics".to_owned());
     }
     let rotators_of = |list: &[Arc<Rotator>]| {
-        let plain = |r: &Arc<Rotator>| (r.name.clone(), r.accepter.tcp.clone(), r.members.clone(), r.options.clone());
+        let plain =
+            |r: &Arc<Rotator>| (r.name.clone(), r.accepter.tcp.clone(), r.members.clone(), r.options.clone());
         list.iter().map(plain).collect::<Vec<_>>()
     };
     if rotators_of(rotators) != rotators_of(&after.rotators) {

@@ -191,7 +191,8 @@ fn two_that_keep_kicking_each_other_are_held_off() {
 fn what_a_client_sent_before_it_was_gone_reaches_the_device() {
     let pty = Pty::new();
     let (broker, port) = port("", &pty, &["chardelay: false"]);
-    let to_clients = |count| broker.wait_metric("serbroker_port_bytes_total", &["direction=\"to_clients\""], count);
+    let to_clients =
+        |count| broker.wait_metric("serbroker_port_bytes_total", &["direction=\"to_clients\""], count);
     for round in 0..3 {
         let mut client = Client::connect(port);
         broker.wait_device("p", true);
@@ -290,4 +291,3 @@ fn a_telnet_synch_is_a_break_if_that_is_wanted() {
         wait_for("break", || count() == 2 * breaks);
     }
 }
-

@@ -13,7 +13,8 @@ const BUSY: &[u8] = b"No free port found\r\n";
 
 /// A rotator in YAML.
 fn rotator(name: &str, accepter: &str, members: &[&str], options: &[&str]) -> String {
-    let mut text = format!("rotator: &{name}\n  accepter: {accepter}\n  connections: [{}]\n", members.join(", "));
+    let mut text =
+        format!("rotator: &{name}\n  accepter: {accepter}\n  connections: [{}]\n", members.join(", "));
     if !options.is_empty() {
         text.push_str("  options:\n");
         for option in options {
@@ -113,11 +114,14 @@ fn telnet_is_spoken_as_the_rotator_says() {
 fn limits_of_the_rotator_hold_and_not_those_of_the_connection() {
     let pty = Pty::new();
     let (closed, silent, open) = (free_port(), free_port(), free_port());
-    let config =
-        connection("a", &format!("tcp,127.0.0.1,{}", free_port()), pty.path(), &["allow: 10.0.0.0/8", "banner: hi"])
-            + &rotator("closed", &format!("tcp,127.0.0.1,{closed}"), &["*a"], &["allow: 10.0.0.0/8"])
-            + &rotator("silent", &format!("tcp,127.0.0.1,{silent}"), &["*a"], &["refusal-text: false"])
-            + &rotator("open", &format!("tcp,127.0.0.1,{open}"), &["a"], &[]);
+    let config = connection(
+        "a",
+        &format!("tcp,127.0.0.1,{}", free_port()),
+        pty.path(),
+        &["allow: 10.0.0.0/8", "banner: hi"],
+    ) + &rotator("closed", &format!("tcp,127.0.0.1,{closed}"), &["*a"], &["allow: 10.0.0.0/8"])
+        + &rotator("silent", &format!("tcp,127.0.0.1,{silent}"), &["*a"], &["refusal-text: false"])
+        + &rotator("open", &format!("tcp,127.0.0.1,{open}"), &["a"], &[]);
     let broker = Broker::start(&config);
     let (text, _) = Client::connect(closed).rest();
     assert_eq!(text, b"Accessed denied due to your net address\r\n");

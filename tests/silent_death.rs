@@ -49,7 +49,6 @@ impl Wire {
         }
         Some(wire)
     }
-
 }
 
 impl Drop for Wire {

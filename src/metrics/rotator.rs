@@ -113,9 +113,13 @@ pub(super) fn write(rotators: &[Arc<RotatorMetrics>], text: &mut String) {
     if rotators.is_empty() {
         return;
     }
-    let mut family = |name: &str, kind: &str, help: &str, series: &dyn Fn(&RotatorMetrics, &str, &mut String)| {
+    let mut family = |name: &str,
+                      kind: &str,
+                      help: &str,
+                      series: &dyn Fn(&RotatorMetrics, &str, &mut String)| {
         // writing to a String does not fail
-        let _ = write!(text, "# HELP serbroker_rotator_{name} {help}\n# TYPE serbroker_rotator_{name} {kind}\n");
+        let _ =
+            write!(text, "# HELP serbroker_rotator_{name} {help}\n# TYPE serbroker_rotator_{name} {kind}\n");
         for rotator in rotators {
             series(rotator, &super::family::escaped(&rotator.name), text);
         }

@@ -103,7 +103,13 @@ const DISCARD_READS: usize = 1024;
 const DEAF_LIMIT: Duration = Duration::from_secs(5);
 
 impl Session {
-    pub(super) fn new(peer: SocketAddr, stream: Stream, codec: Option<Box<Codec>>, care: Care, now: Instant) -> Self {
+    pub(super) fn new(
+        peer: SocketAddr,
+        stream: Stream,
+        codec: Option<Box<Codec>>,
+        care: Care,
+        now: Instant,
+    ) -> Self {
         Self {
             peer,
             stream,
@@ -352,12 +358,11 @@ impl Session {
             PeerState::Silent(time) => {
                 // what was acknowledged before the bytes were sent says nothing about them
                 let silent = time.min(now.saturating_duration_since(since));
-                match limit.checked_sub(silent).filter(|left| !left.is_zero()) {
-                    Some(left) => now.checked_add(left.max(LOOK_AGAIN)).map(|at| (at, since)),
-                    None => {
-                        self.ending.get_or_insert(CloseReason::PeerTimeout);
-                        None
-                    }
+                if let Some(left) = limit.checked_sub(silent).filter(|left| !left.is_zero()) {
+                    now.checked_add(left.max(LOOK_AGAIN)).map(|at| (at, since))
+                } else {
+                    self.ending.get_or_insert(CloseReason::PeerTimeout);
+                    None
                 }
             }
         };

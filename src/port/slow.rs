@@ -104,7 +104,8 @@ impl Port {
         if self.conn.options.slow_client == SlowClient::DropOldest {
             return self.collects() || self.sessions.iter().any(|s| s.greeted && s.ending.is_none());
         }
-        (self.somebody_can_take() || self.collects()) && !self.sessions.iter().any(|session| session.beyond_limit())
+        (self.somebody_can_take() || self.collects())
+            && !self.sessions.iter().any(|session| session.beyond_limit())
     }
 
     /// Decides about the clients that others wait for.

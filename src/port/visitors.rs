@@ -156,7 +156,9 @@ impl Port {
         match self.dev {
             DeviceState::Closed => self.begin_open(),
             _ if dialled.is_some() => {}
-            DeviceState::Open(_) if others > 0 || self.keeps_device() => self.greet(cx, self.sessions.len() - 1),
+            DeviceState::Open(_) if others > 0 || self.keeps_device() => {
+                self.greet(cx, self.sessions.len() - 1);
+            }
             // greeted when the device is open (again)
             _ => {}
         }
@@ -185,7 +187,8 @@ impl Port {
         telnet: Option<TelnetOptions>,
     ) -> Box<Session> {
         let codec = telnet.map(|options| Box::new(Codec::new(options)));
-        let mut session = Box::new(Session::new(peer, stream, codec, Care::new(&self.conn.options), self.now));
+        let mut session =
+            Box::new(Session::new(peer, stream, codec, Care::new(&self.conn.options), self.now));
         if let Some(codec) = &mut session.codec {
             let mut opening = Vec::new();
             codec.opening(&mut opening);

@@ -1,8 +1,8 @@
 use super::*;
 use crate::config::CharDelay;
 use crate::config::{
-    Accepter, ConnectBack, Connection, Connector, Family, Keepalive, Options, RemoteRule, Rotator, SlowClient,
-    TcpListen, TelnetOptions, Template, TlsOptions,
+    Accepter, ConnectBack, Connection, Connector, Family, Keepalive, Options, RemoteRule, Rotator,
+    SlowClient, TcpListen, TelnetOptions, Template, TlsOptions,
 };
 use crate::serial::settings::{DeviceConfig, Flow, LineSettings, Parity, Rs485};
 use proptest::collection::vec;
@@ -224,18 +224,20 @@ fn policies() -> impl Strategy<Value = Options> {
     });
     let times = (seconds(), seconds(), of(0..=2_147_483_647u32), of(1u32..=86_400));
     (times, any::<[bool; 2]>(), slow, 4096usize..=67_108_864, of(keepalive), vec(back, 0..3)).prop_map(
-        |((accepter, connector, back, user), [brk, queue], slow_client, limit, keepalive, connback)| Options {
-            accepter_retry: Duration::from_secs(accepter.into()),
-            connector_retry: Duration::from_secs(connector.into()),
-            connback_timeout: back.map(|s| Duration::from_secs(s.into())),
-            user_timeout: user.map(|s| Duration::from_secs(s.into())),
-            brk_on_sync: brk,
-            timeout_on_os_queue: queue,
-            slow_client,
-            slow_client_limit: limit,
-            keepalive,
-            connback,
-            ..Options::default()
+        |((accepter, connector, back, user), [brk, queue], slow_client, limit, keepalive, connback)| {
+            Options {
+                accepter_retry: Duration::from_secs(accepter.into()),
+                connector_retry: Duration::from_secs(connector.into()),
+                connback_timeout: back.map(|s| Duration::from_secs(s.into())),
+                user_timeout: user.map(|s| Duration::from_secs(s.into())),
+                brk_on_sync: brk,
+                timeout_on_os_queue: queue,
+                slow_client,
+                slow_client_limit: limit,
+                keepalive,
+                connback,
+                ..Options::default()
+            }
         },
     )
 }
@@ -370,14 +372,13 @@ fn config() -> impl Strategy<Value = Config> {
         },
     );
     let names = proptest::collection::btree_set(any_text().prop_filter("empty", |t| !t.is_empty()), 0..4);
-    let rotator = ("[a-z]{1,4}", accepter(), proptest::collection::btree_set("[a-z]{1,4}", 1..3), 1u32..99).prop_map(
-        |(name, accepter, members, retry)| Rotator {
+    let rotator = ("[a-z]{1,4}", accepter(), proptest::collection::btree_set("[a-z]{1,4}", 1..3), 1u32..99)
+        .prop_map(|(name, accepter, members, retry)| Rotator {
             name: name.into(),
             accepter,
             members: members.into_iter().map(Into::into).collect(),
             options: Options { accepter_retry: Duration::from_secs(retry.into()), ..Options::default() },
-        },
-    );
+        });
     (vec(connection, 4), names, of(any::<std::net::SocketAddrV4>()), of(rotator)).prop_map(
         |(connections, names, metrics, rotator)| {
             let rotators = rotator.into_iter().map(Arc::new).collect();

@@ -92,12 +92,7 @@ fn connect_back_entry(entry: &str, start: usize, services: &str) -> Result<Conne
     if address.number == 0 {
         return Err(wrong("an address to connect to needs a port".into()));
     }
-    Ok(ConnectBack {
-        telnet,
-        host: host.text.as_str().into(),
-        port: address.number,
-        family: address.family,
-    })
+    Ok(ConnectBack { telnet, host: host.text.as_str().into(), port: address.number, family: address.family })
 }
 
 /// Reads the value of `keepalive`: `idle/interval/count`, seconds after which a silent client is
@@ -313,7 +308,8 @@ mod tests {
         ] {
             assert_eq!(read(text).as_deref(), Ok(want), "{text}");
         }
-        for text in ["", ";", "tcp", "tcp,2000", "tcp,h.x,0", "udp,h.x,1", "ssl,tcp,h.x,1", "tcp,h.x,1,h.y,2"] {
+        for text in ["", ";", "tcp", "tcp,2000", "tcp,h.x,0", "udp,h.x,1", "ssl,tcp,h.x,1", "tcp,h.x,1,h.y,2"]
+        {
             assert!(read(text).is_err(), "{text}");
         }
         let (place, _) = read("tcp,h.x,1; udp,h.x,1").unwrap_err();

@@ -49,7 +49,11 @@ pub(super) fn resolve(
                 Some(near) => format!("did you mean {near}?"),
                 None => format!("a rotator has {}", OPTIONS.join(", ")),
             };
-            report.error(option.name.span.clone(), format!("unknown option '{name}' of a rotator"), Some(help));
+            report.error(
+                option.name.span.clone(),
+                format!("unknown option '{name}' of a rotator"),
+                Some(help),
+            );
         }
     }
     let accepter = accepter::resolve(&raw.accepter, &layer_defaults, &common.services, &mut report);
@@ -57,7 +61,11 @@ pub(super) fn resolve(
     for member in &raw.members {
         let name = member.value.as_str();
         if members.iter().any(|known| **known == *name) {
-            report.warning(member.span.clone(), format!("connection '{name}' stands twice in the rotator"), None);
+            report.warning(
+                member.span.clone(),
+                format!("connection '{name}' stands twice in the rotator"),
+                None,
+            );
             continue;
         }
         let found = connections.iter().find(|c| *c.name == *name);

@@ -76,7 +76,9 @@ impl Session {
             let message = format!("rotator {}: {}", name.value, problem.message);
             self.report(span, Problem { message, ..problem }, None);
         }
-        if let (Some(accepter), Some(members), false) = (draft.accepter, draft.members, broken || self.stopped) {
+        if let (Some(accepter), Some(members), false) =
+            (draft.accepter, draft.members, broken || self.stopped)
+        {
             self.file.rotators.push(RawRotator {
                 name,
                 accepter,
