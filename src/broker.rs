@@ -7,6 +7,7 @@ use crate::config::render::headline;
 use crate::config::{self, Config, Rotator};
 use crate::descriptors;
 use crate::http::{self, HttpState};
+use crate::mdns::{self, Responder, Services};
 use crate::metrics::{Metrics, ReloadOutcome};
 use crate::port::{Claims, Environment};
 use crate::process::{Signal, Signals, notify};
@@ -14,13 +15,21 @@ use crate::reconcile::{Step, Told, reconcile};
 use crate::rotator::Rotators;
 use crate::status::StatusTable;
 use crate::supervisor::Supervisor;
+use std::io::{Write, stdout};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio::time::{Interval, interval};
 use tracing::{error, info, warn};
 
+/// How often it is looked whether all ports listen, after a configuration was applied.
+const READY_LOOK: Duration = Duration::from_millis(5);
+/// After this time the program counts as ready although some do not: their addresses may come much
+/// later. The service manager is told how many.
+const READY_LIMIT: Duration = Duration::from_millis(1500);
 /// Signature of ports that say nothing about it: what ser2net answers.
 const DEFAULT_SIGNATURE: &str = "ser2net";
 
@@ -61,6 +70,7 @@ struct Plan {
     steps: Option<Vec<Step>>,
     rotators: Vec<Arc<Rotator>>,
     metrics: Option<SocketAddr>,
+    services: Services,
     errors: usize,
     warnings: usize,
 }
@@ -73,7 +83,8 @@ impl Plan {
         descriptors::check(&reading.config.connections);
         let steps = (!reading.is_fatal()).then(|| reconcile(told, &reading.config.connections));
         let rotators = reading.config.rotators.clone();
-        Self { steps, rotators, metrics: reading.config.metrics, errors, warnings }
+        let services = mdns::services(&reading.config.connections);
+        Self { steps, rotators, metrics: reading.config.metrics, services, errors, warnings }
     }
 }
 
@@ -105,7 +116,8 @@ impl Sources {
             Inline::Yaml(texts) => (texts.clone(), Vec::new()),
             Inline::Lines(lines) => (Vec::new(), lines.clone()),
         };
-        Ok(Self { inputs: Inputs { file, yaml, legacy }, uucp_locks: options.uucp_locks })
+        let keys = options.config_dir.clone();
+        Ok(Self { inputs: Inputs { file, yaml, legacy, keys }, uucp_locks: options.uucp_locks })
     }
 
     /// One file.
@@ -140,6 +152,8 @@ pub struct Broker {
     supervisor: Supervisor,
     rotators: Rotators,
     http: Option<(SocketAddr, JoinHandle<()>)>,
+    say_ready: bool,
+    responder: Responder,
 }
 
 impl Broker {
@@ -163,7 +177,17 @@ impl Broker {
             sources,
             env,
             http: None,
+            say_ready: false,
+            responder: Responder::default(),
         })
+    }
+
+    /// Has `Ready` printed on standard output when all ports listen, or after [`READY_LIMIT`]
+    /// although some do not.
+    #[must_use]
+    pub fn saying_ready(mut self, on: bool) -> Self {
+        self.say_ready = on;
+        self
     }
 
     /// Runs with a first reading of the configuration until a signal ends it.
@@ -176,18 +200,28 @@ impl Broker {
         drop(first);
         self.apply(plan).await;
         self.env.status.set_started();
-        notify::ready(&self.summary());
-        let mut alive = notify::watchdog_interval().map(tokio::time::interval);
+        let mut alive = notify::watchdog_interval().map(interval);
+        let mut settling = Settling::begin();
         loop {
             let signal = tokio::select! {
                 signal = signals.recv() => signal,
                 () = tick(&mut alive) => {
                     notify::alive();
+                    notify::status(&self.summary());
+                    continue;
+                }
+                () = tick(&mut settling.look) => {
+                    if settling.is_over(self.supervisor.counts()) {
+                        self.settled();
+                    }
                     continue;
                 }
             };
             match signal {
-                Signal::Reload => self.reload(signal).await,
+                Signal::Reload => {
+                    self.reload(signal).await;
+                    settling = Settling::begin();
+                }
                 Signal::User => info!("{signal}: nothing to do"),
                 Signal::Terminate | Signal::Interrupt => {
                     info!("{signal}: closing all clients and devices");
@@ -200,7 +234,7 @@ impl Broker {
             task.abort();
         }
         self.rotators.shutdown().await;
-        self.supervisor.shutdown().await;
+        tokio::join!(self.supervisor.shutdown(), self.responder.shutdown());
         Ok(())
     }
 
@@ -213,7 +247,17 @@ impl Broker {
             Ok(plan) => self.apply(plan).await,
             Err(e) => error!("reading the configuration failed, the old one stays in force: {e}"),
         }
-        notify::ready(&self.summary());
+    }
+
+    /// All ports listen that can: at the start, and after a reload.
+    fn settled(&mut self) {
+        let summary = self.summary();
+        info!("{summary}");
+        notify::ready(&summary);
+        if std::mem::take(&mut self.say_ready) {
+            // whoever waits for it may be gone
+            let _ = stdout().write_all(b"Ready\n").and_then(|()| stdout().flush());
+        }
     }
 
     async fn apply(&mut self, plan: Plan) {
@@ -222,7 +266,7 @@ impl Broker {
             self.supervisor.apply(steps).await;
             self.rotators.apply(&plan.rotators).await;
             self.serve_health(plan.metrics).await;
-            info!("{}", self.summary());
+            self.responder.apply(plan.services).await;
             ReloadOutcome::Applied
         } else {
             error!("the configuration cannot be used: the old one stays in force");
@@ -259,7 +303,30 @@ impl Broker {
     }
 }
 
-async fn tick(interval: &mut Option<tokio::time::Interval>) {
+/// The time from a configuration that was applied until its ports listen.
+#[derive(Debug)]
+struct Settling {
+    /// When to look; `None`: it is over.
+    look: Option<Interval>,
+    begun: Instant,
+}
+
+impl Settling {
+    fn begin() -> Self {
+        Self { look: Some(interval(READY_LOOK)), begun: Instant::now() }
+    }
+
+    /// Whether it ends now, with so many ports `running` and `listening`.
+    fn is_over(&mut self, (running, listening): (usize, usize)) -> bool {
+        let over = listening >= running || self.begun.elapsed() >= READY_LIMIT;
+        if over {
+            self.look = None;
+        }
+        over
+    }
+}
+
+async fn tick(interval: &mut Option<Interval>) {
     match interval {
         Some(interval) => {
             interval.tick().await;

@@ -8,6 +8,8 @@
 //! `-v` prints the version under both names, as in ser2net, so that scripts which probe with it work;
 //! `-l` is what makes the log more talkative.
 
+mod ser2net;
+
 use crate::commands::{Detail, Output};
 use clap::error::ErrorKind;
 use clap::{ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -41,7 +43,8 @@ impl Personality {
                 "/etc/ser2net.yaml",
                 "/etc/ser2net.conf",
             ],
-            Self::Ser2net => &["/etc/ser2net/ser2net.yaml", "/etc/ser2net.conf"],
+            // the last is Debian's, which names it on the command line
+            Self::Ser2net => &["/etc/ser2net/ser2net.yaml", "/etc/ser2net.conf", "/etc/ser2net.yaml"],
         }
     }
 
@@ -94,8 +97,15 @@ pub struct RunOptions {
     pub config: ConfigChoice,
     /// Configuration on the command line.
     pub inline: Inline,
+    /// Directory of the default configuration file and of the default key and certificate; `None`:
+    /// the usual places.
+    pub config_dir: Option<PathBuf>,
     /// Leave the terminal before running.
     pub background: bool,
+    /// Log to syslog although in the foreground, where there is one.
+    pub syslog: bool,
+    /// Print `Ready` on standard output when the ports listen.
+    pub say_ready: bool,
     /// 0 info, 1 debug, more: trace.
     pub verbosity: u8,
     /// File for the process id.
@@ -128,7 +138,7 @@ pub enum Inline {
     None,
     /// `-Y` texts as given (`#` for line ends not yet replaced), in order. They follow the file.
     Yaml(Vec<String>),
-    /// `-C` lines in the one-line format, in order. They come before the file's.
+    /// `-C` lines in the one-line format, in order. They come after the file's.
     Lines(Vec<String>),
 }
 
@@ -149,8 +159,9 @@ Without -c, -C and -Y the first of these files that exists is read:
 YAML and one-line format are told apart by content, not by name.
 
 Started under the name ser2net, the program goes into the background unless -n or -d is
-given, reads /etc/ser2net/ser2net.yaml or /etc/ser2net.conf by default, and a -C or -Y
-after -c makes it ignore the file.
+given, logs to syslog unless -d is given, reads /etc/ser2net/ser2net.yaml,
+/etc/ser2net.conf or /etc/ser2net.yaml by default, and a -C LINE or -Y after -c makes it
+ignore the file.
 
 Signals: SIGHUP reads the configuration again, SIGTERM and SIGINT end the program.
 Environment: RUST_LOG chooses log levels (for instance RUST_LOG=serbroker=debug).
@@ -220,8 +231,8 @@ struct RunArgs {
     /// Configuration file; - is standard input
     #[arg(short = 'c', long = "config", value_name = "FILE", allow_hyphen_values = true)]
     config: Option<PathBuf>,
-    /// A line of configuration in the one-line format (repeatable)
-    #[arg(short = 'C', long = "config-line", value_name = "LINE", action = ArgAction::Append)]
+    /// Line in the one-line format (repeatable), or directory of files
+    #[arg(short = 'C', long = "config-line", value_name = "LINE|DIR", action = ArgAction::Append)]
     #[arg(allow_hyphen_values = true, conflicts_with = "yaml")]
     config_line: Vec<String>,
     /// YAML configuration; # outside quotes is a line end (repeatable)
@@ -237,6 +248,9 @@ struct RunArgs {
     /// Log more; twice for still more
     #[arg(short = 'l', long = "verbose", action = ArgAction::Count)]
     verbose: u8,
+    /// Print Ready on standard output when the ports listen
+    #[arg(short = 'r', long = "ready", action = ArgAction::SetTrue)]
+    ready: bool,
     /// Write the process id to this file; removed at the end
     #[arg(short = 'P', long = "pid-file", value_name = "FILE", allow_hyphen_values = true)]
     pid_file: Option<PathBuf>,
@@ -252,6 +266,12 @@ struct RunArgs {
     /// Admin port (not active yet: accepted and named in the log)
     #[arg(short = 'p', long = "admin", value_name = "ACCEPTER", allow_hyphen_values = true)]
     admin: Option<String>,
+    /// Directory of users' keys (not read, see the manual)
+    #[arg(short = 'a', long = "authdir", value_name = "DIR", allow_hyphen_values = true)]
+    authdir: Option<PathBuf>,
+    /// Directory of administrators' keys (not read, see the manual)
+    #[arg(short = 'A', long = "authdir-admin", value_name = "DIR", allow_hyphen_values = true)]
+    authdir_admin: Option<PathBuf>,
     /// Ignored: the short Cisco form of speeds is recognised by itself
     #[arg(short = 'b', long = "cisco-ios", action = ArgAction::SetTrue)]
     cisco_ios: bool,
@@ -269,9 +289,13 @@ pub fn parse(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Result
     let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
     let program = arguments.first().map_or_else(|| PathBuf::from("serbroker"), PathBuf::from);
     let personality = Personality::of(&program);
+    let mistake = |e: clap::Error| match personality {
+        Personality::Serbroker => exit(&e),
+        Personality::Ser2net => ser2net::wrong_usage(&e, &arguments).unwrap_or_else(|| exit(&e)),
+    };
     let matches =
-        Cli::command().bin_name(personality.name()).try_get_matches_from(arguments).map_err(|e| exit(&e))?;
-    let cli = Cli::from_arg_matches(&matches).map_err(|e| exit(&e))?;
+        Cli::command().bin_name(personality.name()).try_get_matches_from(&arguments).map_err(mistake)?;
+    let cli = Cli::from_arg_matches(&matches).map_err(mistake)?;
     if cli.run.version {
         let text = format!("{} version {}\n", program.display(), env!("CARGO_PKG_VERSION"));
         return Err(Exit { text, to_stderr: false, status: 0 });
@@ -318,24 +342,41 @@ fn given_before_subcommand(matches: &ArgMatches) -> Option<String> {
 }
 
 fn run_options(personality: Personality, args: RunArgs, matches: &ArgMatches) -> RunOptions {
+    let places = matches.indices_of("config_line").into_iter().flatten();
+    let (directories, lines): (Vec<_>, Vec<_>) =
+        args.config_line.into_iter().zip(places).partition(|(text, _)| ser2net::is_directory(text));
+    let config_dir = directories.into_iter().next_back().map(|(dir, _)| PathBuf::from(dir));
+    let last_line = lines.last().map(|(_, place)| *place);
     let inline = if !args.yaml.is_empty() {
         Inline::Yaml(args.yaml)
-    } else if !args.config_line.is_empty() {
-        Inline::Lines(args.config_line)
+    } else if !lines.is_empty() {
+        Inline::Lines(lines.into_iter().map(|(line, _)| line).collect())
     } else {
         Inline::None
     };
     // ser2net forgets a file that was named before the last -C or -Y
     let last = |id: &str| matches.indices_of(id).and_then(Iterator::max);
-    let file_is_last = last("config") > last("yaml").max(last("config_line"));
-    let config = match args.config {
-        Some(file) if file_is_last || personality == Personality::Serbroker => ConfigChoice::File(file),
-        None if inline == Inline::None => ConfigChoice::Default,
+    let file_is_last = last("config") > last("yaml").max(last_line);
+    let config = match (args.config, &config_dir) {
+        (Some(file), _) if file_is_last || personality == Personality::Serbroker => ConfigChoice::File(file),
+        (None, Some(dir)) if inline == Inline::None => ConfigChoice::File(dir.join("ser2net.yaml")),
+        (None, None) if inline == Inline::None => ConfigChoice::Default,
         _ => ConfigChoice::None,
     };
     let mut notices = Vec::new();
     if let Some(accepter) = args.admin {
         notices.push(format!("-p {accepter}: the admin port is not active yet, it will not be opened"));
+    }
+    if let Some(dir) = args.authdir {
+        let dir = dir.display();
+        notices.push(format!(
+            "-a {dir}: keys of users are not read; a connection that needs them (clientauth without CA) does not run"
+        ));
+    }
+    if let Some(dir) = args.authdir_admin {
+        let dir = dir.display();
+        notices
+            .push(format!("-A {dir}: keys of administrators are not read; the admin port asks for no login"));
     }
     if args.cisco_ios {
         notices.push("-b is ignored: the short Cisco form of speeds is recognised by itself".to_owned());
@@ -344,7 +385,10 @@ fn run_options(personality: Personality, args: RunArgs, matches: &ArgMatches) ->
         personality,
         config,
         inline,
+        config_dir,
         background: personality == Personality::Ser2net && !args.no_detach && !args.debug,
+        syslog: personality == Personality::Ser2net && !args.debug,
+        say_ready: args.ready,
         verbosity: args.verbose.saturating_add(u8::from(args.debug && personality == Personality::Serbroker)),
         pid_file: args.pid_file,
         uucp_locks: !args.no_uucp_locks,
@@ -503,15 +547,70 @@ mod tests {
             &["ser2net", "-n", "-c"],
             &["ser2net", "-n", "foo"],
             &["ser2net", "-t", "x"],
-            &["ser2net", "-a", "/x"],
             &["ser2net", "-t", "-1"],
             &["ser2net", "-s"],
+            &["serbroker", "-x"],
+            &["serbroker", "foo"],
+            &["serbroker", "-c"],
         ] {
             let exit = ends(wrong);
             assert_eq!((exit.status, exit.to_stderr), (1, true), "{wrong:?}");
-            assert!(exit.text.ends_with('\n') && exit.text.starts_with("error: "), "{}", exit.text);
+            assert!(exit.text.ends_with('\n'), "{}", exit.text);
+            assert_eq!(exit.text.starts_with("error: "), wrong[0] == "serbroker", "{}", exit.text);
         }
-        assert!(ends(&["ser2net", "-x"]).text.contains("Usage: ser2net"));
+    }
+
+    /// The first lines are those of ser2net 4.3.11.
+    #[test]
+    fn mistakes_are_told_as_by_ser2net_under_its_name() {
+        for (wrong, first_line) in [
+            (&["-x"][..], "Invalid option: '-x'"),
+            (&["-h"], "Invalid option: '-h'"),
+            (&["--help"], "Invalid argument: '--help'"),
+            (&["--foo"], "Invalid argument: '--foo'"),
+            (&["-n", "foo"], "Invalid argument: 'foo'"),
+            (&["-n", "-c"], "No config file specified with -c"),
+            (&["-p"], "No control port specified with -p"),
+            (&["-P"], "No pid file specified with -P"),
+            (&["-s"], "No signature specified"),
+            (&["-t"], "No thread count specified"),
+            (&["-t", "x"], "Invalid thread count specified: x"),
+            (&["-t", "3x"], "Invalid thread count specified: 3x"),
+        ] {
+            let exit = ends(&[&["/usr/sbin/ser2net"][..], wrong].concat());
+            assert_eq!(exit.text.lines().next(), Some(first_line), "{}", exit.text);
+            assert_eq!((exit.status, exit.to_stderr), (1, true));
+            let usage = exit.text.contains("--config-line");
+            assert_eq!(usage, !first_line.contains("thread") && !first_line.contains("signature"));
+        }
+    }
+
+    #[test]
+    fn a_directory_or_a_line() {
+        let options = run(&["ser2net", "-n", "-C", "/srv/s2n"]);
+        assert_eq!(options.config, ConfigChoice::File("/srv/s2n/ser2net.yaml".into()));
+        assert_eq!((options.config_dir, options.inline), (Some("/srv/s2n".into()), Inline::None));
+        // the file that is named is read, the keys are those of the last directory
+        let options = run(&["ser2net", "-c", "f.yaml", "-C", "a", "-C", "./b:c"]);
+        assert_eq!(options.config, ConfigChoice::File("f.yaml".into()));
+        assert_eq!(options.config_dir, Some("./b:c".into()));
+        let options = run(&["ser2net", "-c", "f", "-C", "1:raw:0:/dev/a:9600", "-C", "/d"]);
+        assert_eq!(options.config, ConfigChoice::None);
+        assert_eq!(options.inline, Inline::Lines(vec!["1:raw:0:/dev/a:9600".into()]));
+    }
+
+    #[test]
+    fn where_the_log_goes() {
+        let syslog = |arguments: &[&str]| run(arguments).syslog;
+        assert!(syslog(&["ser2net"]) && syslog(&["ser2net", "-n"]));
+        assert!(!syslog(&["ser2net", "-d"]) && !syslog(&["ser2net", "-n", "-d"]) && !syslog(&["serbroker"]));
+        assert!(run(&["ser2net", "-r", "-d"]).say_ready && !run(&["ser2net", "-d"]).say_ready);
+    }
+
+    #[test]
+    fn directories_of_keys_are_named_in_the_log() {
+        let notices = run(&["ser2net", "-a", "/x", "-A", "/y"]).notices;
+        assert!(notices[0].starts_with("-a /x: ") && notices[1].starts_with("-A /y: "), "{notices:?}");
     }
 
     #[test]
@@ -525,7 +624,7 @@ mod tests {
             assert!(argument.get_help().is_some_and(|help| help.to_string().len() > 10), "-{short}");
             options += 1;
         }
-        assert_eq!(options, 13, "the options of ser2net(8) and no others");
+        assert_eq!(options, 16, "the options of ser2net and no others");
         for word in ["check", "demo"].iter().chain(Personality::Serbroker.default_config_files()) {
             assert!(exit.text.contains(word), "{word}\n{}", exit.text);
         }

@@ -20,6 +20,7 @@ pub mod demo;
 pub mod descriptors;
 pub mod http;
 pub mod log;
+pub mod mdns;
 pub mod metrics;
 pub mod net;
 pub mod port;

@@ -58,12 +58,16 @@ fn run(options: &RunOptions) -> Result<(), String> {
     if reading.is_fatal() {
         return Err(format!("the configuration cannot be used\n{}", render(&reading.diagnostics)));
     }
-    if options.background {
-        // whoever started it sees what is wrong before it goes away
+    let target = if options.background || options.syslog { Target::Syslog } else { Target::Stderr };
+    if options.background || log::goes_to_syslog(target) {
+        // whoever started it sees what is wrong before the log goes elsewhere
         let _ = stderr().write_all(render(&reading.diagnostics).as_bytes());
+    }
+    if options.background {
+        // no thread exists yet: the runtime, which starts them, comes below
         process::daemonize().map_err(|e| format!("cannot go into the background: {e}"))?;
     }
-    start_log(options.verbosity, options.background, options.personality.name());
+    start_log(options.verbosity, target, options.personality.name());
     for notice in &options.notices {
         warn!("{notice}");
     }
@@ -72,7 +76,7 @@ fn run(options: &RunOptions) -> Result<(), String> {
     if let Some(limit) = descriptors::raise_limit() {
         debug!("up to {limit} files may be open");
     }
-    let broker = Broker::new(sources, options.signature.as_deref())?;
+    let broker = Broker::new(sources, options.signature.as_deref())?.saying_ready(options.say_ready);
     finish(runtime(options.threads)?, broker.run(reading))
 }
 
@@ -112,8 +116,7 @@ fn runtime(threads: Option<usize>) -> Result<Runtime, String> {
     builder.enable_all().build().map_err(|e| format!("cannot start: {e}"))
 }
 
-fn start_log(verbosity: u8, background: bool, name: &str) {
-    let target = if background { Target::Background } else { Target::Foreground };
+fn start_log(verbosity: u8, target: Target, name: &str) {
     if let Err(text) = log::init(verbosity, target, name) {
         let _ = writeln!(stderr(), "{name}: {text}");
     }
@@ -121,7 +124,7 @@ fn start_log(verbosity: u8, background: bool, name: &str) {
 
 /// Simulated devices, served on loopback until Ctrl-C.
 fn demo(verbosity: u8) -> Result<(), String> {
-    start_log(verbosity, false, "serbroker");
+    start_log(verbosity, Target::Stderr, "serbroker");
     finish(runtime(None)?, async {
         let demo = Demo::start().map_err(|e| format!("cannot create the simulated devices: {e}"))?;
         let sources = Sources::file(demo.config_file());

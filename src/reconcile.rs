@@ -14,17 +14,23 @@ pub enum Step {
     Start(Arc<Connection>),
     /// A port that is not wanted any more: no new clients; it ends when the last one has left.
     Retire(Arc<str>),
+    /// A port that was switched off: its clients are closed, and it ends.
+    Disable(Arc<str>),
     /// A port whose configuration changed.
     Replace(Arc<Connection>),
 }
 
-/// The steps from `running` to `desired`. Disabled connections are not wanted. Retirements come
+/// The steps from `running` to `desired`. Disabled connections do not run. Ports that end come
 /// first, because a new port may need the address of an old one.
 pub fn reconcile(running: &Told, desired: &[Arc<Connection>]) -> Vec<Step> {
-    let wanted: Vec<&Arc<Connection>> = desired.iter().filter(|c| c.enabled).collect();
-    let names: HashSet<&str> = wanted.iter().map(|c| &*c.name).collect();
-    let gone = running.keys().filter(|name| !names.contains(&***name));
-    let mut steps: Vec<Step> = gone.map(|name| Step::Retire(name.clone())).collect();
+    let (wanted, off): (Vec<_>, Vec<_>) = desired.iter().partition(|c| c.enabled);
+    let names =
+        |list: &[&Arc<Connection>]| -> HashSet<Arc<str>> { list.iter().map(|c| c.name.clone()).collect() };
+    let (stay, off) = (names(&wanted), names(&off));
+    let ends = running.keys().filter(|name| !stay.contains(*name));
+    let mut steps: Vec<Step> = ends
+        .map(|name| if off.contains(name) { Step::Disable(name.clone()) } else { Step::Retire(name.clone()) })
+        .collect();
     for connection in wanted {
         match running.get(&connection.name) {
             None => steps.push(Step::Start(connection.clone())),
@@ -69,6 +75,7 @@ mod tests {
         let show = |step: &Step| match step {
             Step::Start(c) => format!("+{}", c.name),
             Step::Retire(name) => format!("-{name}"),
+            Step::Disable(name) => format!("!{name}"),
             Step::Replace(c) => format!("~{}", c.name),
         };
         reconcile(&map, &desired).iter().map(show).collect::<Vec<_>>().join(" ")
@@ -82,7 +89,9 @@ mod tests {
             (&["a@1", "b@2"], &["a@1", "b@2"], ""),
             (&["a@1", "b@2"], &["b@2", "a@1"], ""),
             (&["a@1", "b@2"], &["a@1"], "-b"),
-            (&["a@1", "b@2"], &["a@1", "-b@2"], "-b"),
+            (&["a@1", "b@2"], &["a@1", "-b@2"], "!b"),
+            (&["a@1", "b@2"], &["c@1", "-b@3", "-d@4"], "-a !b +c"),
+            (&[], &["-a@1"], ""),
             (&["a@1"], &["a@2"], "~a"),
             (&["a@1", "b@2", "c@3"], &["d@3", "b@9", "a@1"], "-c +d ~b"),
             (&["b@1", "a@2"], &[], "-a -b"),

@@ -84,10 +84,16 @@ impl Supervisor {
                 self.tell(connection);
             }
             Step::Retire(name) => {
-                Arc::make_mut(&mut self.told).remove(&name);
-                if let Some(running) = self.running.remove(&name) {
+                if let Some(running) = self.forget(&name) {
                     info!(port = %name, "no longer configured: stops listening");
                     running.handle.retire().await;
+                    self.retired.push((name, running));
+                }
+            }
+            Step::Disable(name) => {
+                if let Some(running) = self.forget(&name) {
+                    info!(port = %name, "switched off: stops listening and closes its clients");
+                    running.handle.disable().await;
                     self.retired.push((name, running));
                 }
             }
@@ -98,6 +104,12 @@ impl Supervisor {
                 }
             }
         }
+    }
+
+    /// Takes a port out of those that are wanted.
+    fn forget(&mut self, name: &Arc<str>) -> Option<Running> {
+        Arc::make_mut(&mut self.told).remove(name);
+        self.running.remove(name)
     }
 
     fn tell(&mut self, connection: Arc<Connection>) {

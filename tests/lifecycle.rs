@@ -127,9 +127,9 @@ fn sighup_leaves_an_unchanged_port_and_its_stream_alone() {
 }
 
 #[test]
-fn fifty_reloads_under_traffic_lose_nothing() {
+fn a_thousand_reloads_under_traffic_lose_nothing() {
     const STEADY: usize = 3;
-    const RELOADS: u64 = 50;
+    const RELOADS: u64 = 1000;
     let echoes: Vec<_> = (0..STEADY).map(|_| Pty::new().echo()).collect();
     let ports: Vec<u16> = (0..STEADY).map(|_| free_port()).collect();
     let (other, changing) = (Pty::new(), [free_port(), free_port()]);
@@ -141,7 +141,7 @@ fn fifty_reloads_under_traffic_lose_nothing() {
     let name = |round: u64| if round % 4 < 2 { "changed" } else { "renamed" };
     let changed = |round: u64| {
         let accepter = tcp(changing[usize::from(round % 2 == 1)]);
-        connection(name(round), &accepter, other.path(), &[&format!("banner: \"round {round:02}\"")])
+        connection(name(round), &accepter, other.path(), &[&format!("banner: \"round {round:04}\"")])
     };
     let broker = Broker::start(&(steady.clone() + &changed(0)));
     let done = AtomicBool::new(false);
@@ -170,7 +170,7 @@ fn fifty_reloads_under_traffic_lose_nothing() {
         for round in 1..=RELOADS {
             broker.reload(&(steady.clone() + &changed(round)));
             let mut client = Client::connect(changing[usize::from(round % 2 == 1)]);
-            assert_eq!(client.receive(8), format!("round {round:02}").as_bytes());
+            assert_eq!(client.receive(10), format!("round {round:04}").as_bytes());
             drop(client);
             // the port of another name gets the device only then
             broker.wait_device(name(round), false);
@@ -217,6 +217,36 @@ fn sighup_changes_a_busy_port_when_its_client_leaves() {
     client.send(b"new");
     assert_eq!(second.read(3), b"new");
     assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err(), "the old address is free");
+}
+
+#[test]
+fn sighup_switches_a_port_off_and_on() {
+    let (pty, other) = (Pty::new(), Pty::new());
+    let (port, stays) = (free_port(), free_port());
+    let options = ["max-connections: 2", "closestr: \"bye\""];
+    let switched = connection("switched", &tcp(port), pty.path(), &options);
+    let rest = connection("stays", &tcp(stays), other.path(), &[]);
+    let broker = Broker::start(&(switched.clone() + &rest));
+    let (mut a, mut b, mut c) = (Client::connect(port), Client::connect(port), Client::connect(stays));
+    broker.wait_metric("serbroker_port_clients", &["port=\"switched\""], 2);
+    broker.wait_device("stays", true);
+    // written in another way as well, which makes no difference any more
+    let off = connection("switched", &tcp(free_port()), pty.path(), &options) + "  enable: off\n";
+    broker.reload(&(off.clone() + &rest));
+    for client in [&mut a, &mut b] {
+        assert_eq!(client.rest(), (Vec::new(), End::Fin));
+    }
+    assert_eq!(pty.read(3), b"bye");
+    assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err());
+    assert_eq!(broker.log.count(&["switched off in the configuration"]), 2, "{}", broker.log.text());
+    // switching off what is off says nothing
+    broker.reload(&(off + &rest));
+    broker.reload(&(switched + &rest));
+    let mut client = Client::connect(port);
+    client.send(b"on");
+    assert_eq!(pty.read(2), b"on");
+    c.send(b"still here");
+    assert_eq!(other.read(10), b"still here");
 }
 
 #[test]

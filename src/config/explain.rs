@@ -181,7 +181,13 @@ fn setting(row: &'static Row, known: Option<&InForce>, written: Option<&Written>
         Place::Layer(layer) => layer,
         Place::Admin => "admin",
     };
-    Setting { place, name: row.name, value, from, active: row.status == Status::Active }
+    Setting {
+        place,
+        name: row.name,
+        value,
+        from,
+        active: matches!(row.status, Status::Active | Status::Moot),
+    }
 }
 
 /// The ports as text for people, in columns.
@@ -327,7 +333,12 @@ mod tests {
         let ports = ports("1:raw:0:/dev/ttyS0\n");
         for row in options::OPTIONS.iter().filter(|row| row.place == Place::Connection) {
             let found = ports[0].options.iter().find(|o| o.place == "options" && o.name == row.name);
-            assert_eq!(found.map(|o| o.active), Some(row.status == Status::Active), "{}", row.name);
+            assert_eq!(
+                found.map(|o| o.active),
+                Some(matches!(row.status, Status::Active | Status::Moot)),
+                "{}",
+                row.name
+            );
         }
         let text = text(&ports);
         for line in text.lines().filter(|line| line.contains("built in")) {
@@ -340,7 +351,11 @@ mod tests {
                 other => panic!("{other:?}"),
             };
             let row = options::find(place, words.next().unwrap_or("")).expect("a row");
-            assert_eq!(line.ends_with("not yet active"), row.status != Status::Active, "{line}");
+            assert_eq!(
+                line.ends_with("not yet active"),
+                !matches!(row.status, Status::Active | Status::Moot),
+                "{line}"
+            );
         }
     }
 

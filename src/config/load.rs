@@ -1,8 +1,8 @@
 //! From files and command line texts to a [`RawFile`].
 
-use super::error::{Diagnostic, Severity, Source};
+use super::error::{Diagnostic, Severity, Source, Span};
 use super::files::{self, MAX_FILE};
-use super::raw::{Origin, RawFile};
+use super::raw::{Origin, RawFile, RawOption, RawValue, Spanned};
 use super::{legacy, yaml};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -17,6 +17,8 @@ pub struct Inputs {
     pub yaml: Vec<String>,
     /// `-C`: legacy lines, read after the file.
     pub legacy: Vec<String>,
+    /// `-C`: the directory with the key and the certificate of accepters that name none.
+    pub keys: Option<PathBuf>,
 }
 
 /// Most diagnostics that are kept.
@@ -78,6 +80,9 @@ pub fn load(inputs: &Inputs) -> (RawFile, Vec<Diagnostic>) {
         file.later.extend(part.later);
         diagnostics.extend(found);
     }
+    if let Some(dir) = &inputs.keys {
+        default_keys(&mut file, dir);
+    }
     drop_duplicates(&mut file, &mut diagnostics);
     limit(&mut diagnostics);
     let silent = diagnostics.iter().all(|d| d.severity == Severity::Warning);
@@ -95,6 +100,24 @@ pub fn load(inputs: &Inputs) -> (RawFile, Vec<Diagnostic>) {
         });
     }
     (file, diagnostics)
+}
+
+/// Gives every connection the key and the certificate of `dir` as defaults, which weigh less than
+/// defaults of the file.
+fn default_keys(file: &mut RawFile, dir: &Path) {
+    let source = Arc::new(Source::new("-C", dir.display().to_string()));
+    let span = Span { start: 0, end: source.text.len(), source };
+    let default = |(option, name): (&str, &str)| RawOption {
+        name: Spanned { value: format!("ssl:{option}"), span: span.clone() },
+        value: Some(Spanned {
+            value: RawValue::Scalar(dir.join(name).display().to_string()),
+            span: span.clone(),
+        }),
+    };
+    for connection in &mut file.connections {
+        let keys = [("key", "ser2net.key"), ("cert", "ser2net.crt")].map(default);
+        connection.defaults.splice(0..0, keys);
+    }
 }
 
 /// Reads one text that is there already; `path` decides where included files are looked for.

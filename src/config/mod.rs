@@ -4,6 +4,7 @@
 //! A [`Config`] is valid: what is in it can be run as it is.
 
 pub mod address;
+pub mod announce;
 pub mod convert;
 pub mod error;
 pub mod explain;
@@ -20,6 +21,7 @@ pub mod values;
 pub mod yaml;
 
 use crate::serial::settings::DeviceConfig;
+use announce::Announce;
 use ipnet::IpNet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -183,6 +185,8 @@ pub struct Options {
     pub accepter_retry: Duration,
     /// Send the reason as text to a client that is refused.
     pub refusal_text: bool,
+    /// Announced by mDNS; `None`: not.
+    pub announce: Option<Box<Announce>>,
     /// Wait between attempts to open a device that no client waits for.
     pub connector_retry: Duration,
     /// Addresses that are connected to when the device sends something.

@@ -88,6 +88,8 @@ pub enum Kind {
 pub enum Status {
     /// It does.
     Active,
+    /// Understood, and nothing has to be done for it here: it is accepted without a word.
+    Moot,
     /// Understood, and left out with a warning.
     Later,
     /// Understood; a connection that sets it does not run, because leaving it out could do harm.

@@ -2,6 +2,7 @@
 //! and what a rendered configuration writes. The model is taken apart field by field, so that a
 //! field that is missing here does not compile.
 
+use super::announce::Announce;
 use super::options::{self, Place, Row};
 use super::{
     Accepter, Connection, Connector, Family, Options, TcpListen, TelnetOptions, Template, TlsOptions,
@@ -102,6 +103,7 @@ pub fn of_options(options: &Options) -> Vec<InForce> {
         slow_client_limit,
         keepalive,
         user_timeout,
+        announce,
     } = options;
     let of = |name| slot(Place::Connection, name);
     let text = |t: &Option<Template>| t.as_ref().map(|t| String::from_utf8_lossy(&t.0).into_owned());
@@ -118,7 +120,7 @@ pub fn of_options(options: &Options) -> Vec<InForce> {
         let list: Vec<String> = list.iter().map(ToString::to_string).collect();
         list.join(", ")
     });
-    vec![
+    let mut list = vec![
         of("kickolduser").is(kickolduser),
         of("max-connections").is(max_connections),
         of("banner").maybe(text(banner)),
@@ -148,7 +150,31 @@ pub fn of_options(options: &Options) -> Vec<InForce> {
         of("slow-client-limit").is(slow_client_limit),
         of("keepalive").is(&keepalive.map_or_else(off, |k| k.to_string())),
         of("user-timeout").is(&user_timeout.map_or_else(off, |t| t.as_secs().to_string())),
-    ]
+    ];
+    list.extend(of_announce(announce.as_deref()));
+    list
+}
+
+fn of_announce(announce: Option<&Announce>) -> Vec<InForce> {
+    let none = Announce::default();
+    let Announce { enabled, interface, net_type, name, service, domain, host, texts, attributes } =
+        announce.unwrap_or(&none);
+    let of = |name| slot(Place::Connection, name);
+    let mut list = vec![
+        of("mdns").is(enabled),
+        of("mdns-interface").maybe(interface.map(|index| index.to_string())),
+        of("mdns-nettype").is(net_type),
+        of("mdns-name").maybe(name.clone()),
+        of("mdns-type").maybe(service.clone()),
+        of("mdns-domain").maybe(domain.clone()),
+        of("mdns-host").maybe(host.clone()),
+    ];
+    if texts.is_empty() {
+        list.push(of("mdns-txt").maybe(None));
+    }
+    list.extend(texts.iter().map(|text| of("mdns-txt").is(text)));
+    list.push(of("mdns-sysattrs").is(attributes));
+    list
 }
 
 /// The options of the types that an accepter is made of.
@@ -188,8 +214,20 @@ pub fn address_text(tcp: &TcpListen) -> String {
 
 /// The settings of a device.
 pub fn of_device(device: &DeviceConfig) -> Vec<InForce> {
-    let DeviceConfig { path: _, line, nobreak, uucp_lock, dtr, rts, write_only, read_only, rs485, drain_ms } =
-        device;
+    let DeviceConfig {
+        path: _,
+        line,
+        nobreak,
+        uucp_lock,
+        dtr,
+        rts,
+        write_only,
+        read_only,
+        rs485,
+        drain_ms,
+        stall_ms,
+    } = device;
+    let hundredths = |ms: &u32| (ms / 10).to_string();
     let LineSettings { baud: _, size: _, parity: _, stop: _, flow, local, hangup_when_done } = line;
     let Flow { xonxoff, rtscts } = flow;
     let of = |name| slot(Place::Serial, name);
@@ -206,7 +244,8 @@ pub fn of_device(device: &DeviceConfig) -> Vec<InForce> {
         of("rts").maybe(rts.map(|on| on.to_string())),
         of("rs485").maybe(rs485.as_ref().map(rs485_text)),
         slot(Place::Layer("serialdev"), "uucplock").is(uucp_lock),
-        slot(Place::Layer("serialdev"), "drain_time").maybe(drain_ms.map(|ms| (ms / 10).to_string())),
+        slot(Place::Layer("serialdev"), "drain_time").maybe(drain_ms.as_ref().map(hundredths)),
+        slot(Place::Layer("serialdev"), "char_drain_wait").maybe(stall_ms.as_ref().map(hundredths)),
     ]
 }
 

@@ -1,8 +1,9 @@
 //! Where log lines go and how many there are.
 //!
 //! In the foreground lines go to stderr, with time stamps; when stderr is the journal's
-//! (`JOURNAL_STREAM`, systemd.exec(5)) they go to the journal with their fields. In the background
-//! they go to the local syslog daemon. `RUST_LOG` chooses levels per module and wins over `-l`.
+//! (`JOURNAL_STREAM`, systemd.exec(5)) they go to the journal with their fields. In the background,
+//! and under the name ser2net also in the foreground unless `-d` is given, they go to the local
+//! syslog daemon, facility daemon. `RUST_LOG` chooses levels per module and wins over `-l`.
 
 mod limiter;
 mod syslog;
@@ -22,13 +23,17 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
+/// Socket of the local syslog daemon.
+const SYSLOG: &str = "/dev/log";
+
 /// Where the lines are to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     /// stderr, or the journal when stderr is connected to it.
-    Foreground,
-    /// The local syslog daemon; stderr (by then `/dev/null`) when there is none.
-    Background,
+    Stderr,
+    /// The local syslog daemon; where there is none, as for stderr. stderr is `/dev/null` in the
+    /// background. A stderr that is the journal's comes first too: nothing is gained by a detour.
+    Syslog,
 }
 
 /// Starts logging, once per process. `verbosity` counts the `-l` options: 0 is info, 1 debug, more
@@ -57,6 +62,11 @@ pub fn init(verbosity: u8, target: Target, name: &str) -> Result<(), String> {
     complaint.map_or(Ok(()), Err)
 }
 
+/// Whether lines for this target would go to syslog, so that nobody sees them on stderr.
+pub fn goes_to_syslog(target: Target) -> bool {
+    target == Target::Syslog && !stderr_is_journal() && Path::new(SYSLOG).exists()
+}
+
 enum Output {
     Journal(tracing_journald::Layer),
     Syslog(Syslog),
@@ -65,12 +75,10 @@ enum Output {
 
 fn output(target: Target, name: &str) -> Output {
     match target {
-        Target::Foreground if stderr_is_journal() => tracing_journald::layer()
+        _ if stderr_is_journal() => tracing_journald::layer()
             .map_or(Output::Stderr, |layer| Output::Journal(layer.with_syslog_identifier(name.to_owned()))),
-        Target::Foreground => Output::Stderr,
-        Target::Background => {
-            Syslog::connect(Path::new("/dev/log"), name).map_or(Output::Stderr, Output::Syslog)
-        }
+        Target::Stderr => Output::Stderr,
+        Target::Syslog => Syslog::connect(Path::new(SYSLOG), name).map_or(Output::Stderr, Output::Syslog),
     }
 }
 

@@ -126,6 +126,8 @@ labels! {
         DeviceLost = "device_lost",
         /// The configuration of the port changed, or has no such port any more.
         Reloaded = "reloaded",
+        /// The connection was switched off in the configuration.
+        Disabled = "disabled",
         /// The broker stops.
         Shutdown = "shutdown",
         /// The client read so slowly that it stood in the way of others.
@@ -147,6 +149,7 @@ impl CloseReason {
             Self::OpenFailed => "the device could not be opened",
             Self::DeviceLost => "the device is gone",
             Self::Reloaded => "the configuration changed",
+            Self::Disabled => "switched off in the configuration",
             Self::Shutdown => "the program ends",
             Self::SlowReader => "read too slowly while other clients kept up",
         }

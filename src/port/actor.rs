@@ -25,6 +25,7 @@ use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, unconstrained};
 use tokio::time::Sleep;
 use tracing::{error, info};
@@ -112,8 +113,11 @@ pub(super) struct Port {
     pub(super) phase: Phase,
     pub(super) report: PortReporter,
     pub(super) errors: RepeatLimiter<&'static str>,
-    /// Set by whatever moved on; a poll ends when a round sets nothing.
+    /// Set by whatever changed the state of the port, clients or device. A poll ends when a round
+    /// sets neither this nor `carried`.
     pub(super) moved: bool,
+    /// Set when bytes went somewhere, and nothing else changed by it.
+    pub(super) carried: bool,
     /// Time of this poll.
     pub(super) now: Instant,
     sleep: Option<Pin<Box<Sleep>>>,
@@ -156,6 +160,7 @@ impl Port {
             report,
             errors: RepeatLimiter::new(COMPLAINT_WINDOW, 16),
             moved: false,
+            carried: false,
             now: Instant::now(),
             sleep: None,
             next: None,
@@ -205,23 +210,31 @@ impl Port {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.now = Instant::now();
+        // what only bytes moved past has nothing new to tell in the next round
+        let mut everything = true;
         for _ in 0..ROUNDS {
-            self.moved = false;
-            self.poll_commands(cx);
-            self.poll_listener(cx);
-            self.poll_device_state(cx);
-            self.poll_callback(cx);
+            (self.moved, self.carried) = (false, false);
+            if everything {
+                self.poll_commands(cx);
+                self.poll_listener(cx);
+                self.poll_device_state(cx);
+                self.poll_callback(cx);
+            }
             self.poll_up(cx);
             self.poll_down(cx);
-            self.poll_timers(cx);
-            self.reap(cx);
-            if self.over() {
-                return Poll::Ready(());
+            everything |= self.moved;
+            if everything {
+                self.poll_timers(cx);
+                self.reap(cx);
+                if self.over() {
+                    return Poll::Ready(());
+                }
             }
-            if !self.moved {
+            if !self.moved && !self.carried {
                 self.arm_sleep(cx);
                 return Poll::Pending;
             }
+            everything = self.moved || self.dev.open().is_none();
         }
         // A task that wakes itself is polled again at once, dozens of times before the reactor is
         // looked at. One that yields comes after the reactor; the yield is pending, and wakes `cx`.
@@ -244,13 +257,10 @@ impl Port {
                         info!(port = %self.name, "configuration changed: takes effect when the last client leaves");
                     }
                 }
-                Some(Command::Retire(done)) => {
-                    if matches!(self.phase, Phase::Running) {
-                        self.phase = Phase::Retiring;
-                    }
-                    self.stop_listening();
-                    // nobody listening any more is nobody's loss
-                    let _ = done.send(());
+                Some(Command::Retire(done)) => self.retire(done),
+                Some(Command::Disable(done)) => {
+                    self.retire(done);
+                    self.end_all(CloseReason::Disabled);
                 }
                 Some(Command::Refresh) => self.refresh_tls(),
                 // nobody can talk to the port any more: end as if asked to
@@ -261,6 +271,15 @@ impl Port {
                 }
             }
         }
+    }
+
+    fn retire(&mut self, done: oneshot::Sender<()>) {
+        if matches!(self.phase, Phase::Running) {
+            self.phase = Phase::Retiring;
+        }
+        self.stop_listening();
+        // nobody waiting for it is nobody's loss
+        let _ = done.send(());
     }
 
     fn stop_listening(&mut self) {

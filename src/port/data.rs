@@ -55,22 +55,26 @@ impl Port {
                 session.stream.poll_read(cx, &mut buf[..chunk]).map_ok(|count| (count, false))
             };
             let Poll::Ready(result) = read else { return };
-            self.moved = true;
             let result = result.map(|(count, urgent)| {
                 session.urgent = urgent && brk_on_sync;
                 count
             });
             match result {
                 Ok(0) => {
+                    self.moved = true;
                     session.ending.get_or_insert(session.end_reason());
                 }
                 Ok(n) => {
+                    self.carried = true;
                     if let Some(report) = &session.report {
                         report.received(n);
                     }
                     self.take_apart(cx, index, &buf[..n]);
                 }
-                Err(e) => session.failed(&e),
+                Err(e) => {
+                    self.moved = true;
+                    session.failed(&e);
+                }
             }
         });
     }
@@ -189,7 +193,7 @@ impl Port {
                 Poll::Ready(Ok(n)) => {
                     self.report.metrics().bytes(Direction::ToDevice, n);
                     self.to_dev.consume(n);
-                    self.moved = true;
+                    self.carried = true;
                 }
                 Poll::Ready(Err(e)) => return self.write_failed(cx, &e, 0),
                 Poll::Pending => return,
@@ -212,7 +216,7 @@ impl Port {
                 let written = before.saturating_sub(session.backlog());
                 if written > 0 {
                     session.wrote(written, self.now);
-                    self.moved = true;
+                    self.carried = true;
                 }
                 self.moved |= session.ending.is_some();
             }
@@ -233,7 +237,7 @@ impl Port {
             match open.device.poll_read(cx, buf) {
                 Poll::Pending => {}
                 Poll::Ready(Ok(n)) => {
-                    self.moved = true;
+                    self.carried = true;
                     self.report.metrics().bytes(Direction::FromDevice, n);
                     self.device_sent(cx, &buf[..n]);
                 }
@@ -291,7 +295,7 @@ impl Port {
         let held = self.batch.take();
         if !held.is_empty() {
             self.publish(cx, &held);
-            self.moved = true;
+            self.carried = true;
         }
         self.batch.reuse(held);
     }

@@ -61,6 +61,7 @@ pub(super) struct OpenDevice {
 pub(super) struct Drain {
     /// Bytes that were still on their way when something moved last, and when that was.
     left: usize,
+    begun_at: Instant,
     moved_at: Instant,
     look_at: Instant,
 }
@@ -198,7 +199,7 @@ impl Port {
             // a device that refuses this is closed all the same
             let _ = open.device.set_break(false);
         }
-        let drain = Drain { left: usize::MAX, moved_at: self.now, look_at: self.now };
+        let drain = Drain { left: usize::MAX, begun_at: self.now, moved_at: self.now, look_at: self.now };
         self.dev = DeviceState::Closing(open, drain);
         self.report.state(PortState::Closing);
         self.moved = true;
@@ -207,8 +208,9 @@ impl Port {
 
     fn poll_drain(&mut self, cx: &mut Context<'_>) {
         self.flush_to_device(cx);
-        let limit =
-            self.conn.connector.device.drain_ms.map_or(DRAIN_STALL, |ms| Duration::from_millis(ms.into()));
+        let millis = |ms: u32| Duration::from_millis(ms.into());
+        let device = &self.conn.connector.device;
+        let (limit, stall) = (device.drain_ms.map(millis), device.stall_ms.map_or(DRAIN_STALL, millis));
         let DeviceState::Closing(open, drain) = &mut self.dev else { return };
         let left = self.to_dev.len() + open.left_to_send();
         if left < drain.left {
@@ -216,7 +218,9 @@ impl Port {
             drain.moved_at = self.now;
         }
         drain.look_at = self.now + DRAIN_LOOK;
-        if left == 0 || self.now.saturating_duration_since(drain.moved_at) >= limit {
+        let since = |when: Instant| self.now.saturating_duration_since(when);
+        let late = limit.is_some_and(|limit| since(drain.begun_at) >= limit);
+        if left == 0 || late || since(drain.moved_at) >= stall {
             self.finish_close(left);
         }
     }
@@ -251,7 +255,10 @@ impl Port {
         match std::mem::replace(&mut self.dev, DeviceState::Closed) {
             DeviceState::Open(mut open) | DeviceState::Closing(mut open, _) => {
                 let left = self.to_dev.len() + open.left_to_send();
-                self.dev = DeviceState::Closing(open, Drain { left, moved_at: self.now, look_at: self.now });
+                self.dev = DeviceState::Closing(
+                    open,
+                    Drain { left, begun_at: self.now, moved_at: self.now, look_at: self.now },
+                );
                 self.finish_close(left);
             }
             // the thread that opens it closes it again

@@ -14,10 +14,10 @@ use tokio::sync::oneshot;
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// At most one of each of `Replace`, `Refresh` and `Shutdown` ([`Inner::add`]), one `Retire`
-    /// (whoever sends it waits for the answer) and an `Attach` for
-    /// each handshake, which has a descriptor, and an `Offer` of each rotator, which waits for the
-    /// answer too.
+    /// At most one of each of `Replace`, `Refresh` and `Shutdown` ([`Inner::add`]), one `Retire` or
+    /// `Disable` (whoever sends it waits for the answer) and an `Attach` for
+    /// each handshake, which has a descriptor, and an `Offer` of each rotator, which waits
+    /// for the answer too.
     queue: VecDeque<Command>,
     /// Wakes the port's task.
     waker: Option<Waker>,
@@ -88,6 +88,14 @@ impl Handle {
         let (done, told) = oneshot::channel();
         self.0.send(Command::Retire(done));
         // an error means that the port has ended, and its sockets with it
+        let _ = told.await;
+    }
+
+    /// Listens no more, closes all clients, and ends. Its addresses are free when this returns.
+    pub async fn disable(&self) {
+        let (done, told) = oneshot::channel();
+        self.0.send(Command::Disable(done));
+        // as in `retire`
         let _ = told.await;
     }
 

@@ -44,6 +44,8 @@ pub(crate) enum Command {
     Replace(Arc<Connection>),
     /// Listen no more (told when that is so); end when the last client has left.
     Retire(oneshot::Sender<()>),
+    /// The same, and close all clients.
+    Disable(oneshot::Sender<()>),
     /// Read certificate and key again.
     Refresh,
     /// Close all clients and end.

@@ -24,7 +24,14 @@ impl OutBuf {
         &self.bytes[self.start..]
     }
 
+    /// Appends. What is gone already is overwritten only now, and only when it is more than what is
+    /// left: so the moves are never more than the bytes that passed, and none at all in a queue that is emptied before it is
+    /// filled again.
     pub(crate) fn push(&mut self, data: &[u8]) {
+        if self.start > self.bytes.len() / 2 {
+            self.bytes.drain(..self.start);
+            self.start = 0;
+        }
         self.bytes.extend_from_slice(data);
     }
 
@@ -34,9 +41,6 @@ impl OutBuf {
         debug_assert!(self.start <= self.bytes.len());
         if self.start >= self.bytes.len() {
             self.clear();
-        } else if self.start > self.bytes.len() / 2 {
-            self.bytes.drain(..self.start);
-            self.start = 0;
         }
     }
 

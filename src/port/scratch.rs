@@ -16,7 +16,9 @@ thread_local! {
 /// Runs `work` with a buffer of [`READ_SIZE`] bytes.
 pub(crate) fn with_read<R>(work: impl FnOnce(&mut [u8]) -> R) -> R {
     let mut buf = READ.take();
-    buf.resize(READ_SIZE, 0);
+    if buf.len() < READ_SIZE {
+        buf.resize(READ_SIZE, 0);
+    }
     let result = work(&mut buf);
     READ.set(buf);
     result

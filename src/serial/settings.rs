@@ -106,6 +106,9 @@ pub struct DeviceConfig {
     pub rs485: Option<Rs485>,
     /// Longest time, in milliseconds, that unsent output is waited for at close.
     pub drain_ms: Option<u32>,
+    /// Longest time, in milliseconds, that is waited at close while no output goes out; `None`: the
+    /// usual time.
+    pub stall_ms: Option<u32>,
 }
 
 impl DeviceConfig {
@@ -122,6 +125,7 @@ impl DeviceConfig {
             read_only: false,
             rs485: None,
             drain_ms: None,
+            stall_ms: None,
         }
     }
 }

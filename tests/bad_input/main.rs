@@ -10,4 +10,5 @@ mod config;
 mod device;
 mod flood;
 mod kit;
+mod options;
 mod shutdown;

@@ -44,6 +44,7 @@ fn facts(row: &Row) -> Vec<String> {
     }
     match row.status {
         Status::Active => {}
+        Status::Moot => facts.push("Accepted; there is nothing to do for it.".to_owned()),
         Status::Later => facts.push("Not yet active.".to_owned()),
         Status::Blocks => facts.push("Not yet active: a connection with it does not run.".to_owned()),
     }
@@ -88,7 +89,10 @@ fn the_page_lists_exactly_the_options_of_the_table() {
 /// Whether a line is of the form of [`facts`].
 fn is_fact(line: &str) -> bool {
     let range = line.split_once(" to ").is_some_and(|(from, _)| from.parse::<u32>().is_ok());
-    range || ["Default: ", "Also written ", "Not yet active"].iter().any(|start| line.starts_with(start))
+    range
+        || ["Default: ", "Also written ", "Accepted; ", "Not yet active"]
+            .iter()
+            .any(|start| line.starts_with(start))
 }
 
 #[test]

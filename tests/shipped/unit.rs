@@ -36,6 +36,10 @@ fn the_unit_has_what_a_serial_broker_needs() {
         ("AmbientCapabilities", "CAP_NET_BIND_SERVICE"),
         ("CapabilityBoundingSet", "CAP_NET_BIND_SERVICE"),
         ("Restart", "on-failure"),
+        ("LimitNOFILE", "65536"),
+        ("ConfigurationDirectory", "serbroker"),
+        ("RuntimeDirectory", "serbroker"),
+        ("LogsDirectory", "serbroker"),
         ("MemoryDenyWriteExecute", "yes"),
     ] {
         assert_eq!(value(key), wanted, "{key}");

@@ -188,7 +188,7 @@ impl<'a> Context<'a> {
         span: &Span,
     ) -> Option<Note> {
         let message = match row {
-            Some(row) if row.status == Status::Active => return None,
+            Some(row) if matches!(row.status, Status::Active | Status::Moot) => return None,
             // what asks for nothing costs nothing
             Some(row) if row.read(Some(text)).is_ok_and(|read| resolve::is_idle(row, &read.value)) => {
                 return None;

@@ -1,5 +1,6 @@
 use super::*;
 use crate::config::CharDelay;
+use crate::config::announce::{Announce, NetType};
 use crate::config::{
     Accepter, ConnectBack, Connection, Connector, Family, Keepalive, Options, RemoteRule, Rotator,
     SlowClient, TcpListen, TelnetOptions, Template, TlsOptions,
@@ -136,8 +137,8 @@ fn definitions_become_what_yaml_has_for_them() {
          SIGNATURE:s:me\nRS485CONF:r:0:0:0:0\nLED:l:sysfs:device=green duration=20\n\
          2000:raw:0:tty:LOCAL o c s\n2001:raw:0:/dev/ttyS1\nROTATOR:4000:2000 2001\nCONTROLPORT:localhost,3000\n",
         "defaults:\n  speed:\n    value: 19200e71\n  local:\n    value: true\n    class: serialdev\n\
-         defines:\n  tty: /dev/ttyS0\n  o: on\n  c: off\n  s: me\n  r: 0:0:0:0\n\
-         leds:\n  l:\n    driver: sysfs\n    options:\n      device: green\n      duration: 20\n\
+         defines:\n  tty: /dev/ttyS0\n  o: on\n  c: off\n  s: me\n\
+         leds:\n  # RS485CONF:r:0:0:0:0\n  # is rs485=... in the connectors below\n  l:\n    driver: sysfs\n    options:\n      device: green\n      duration: 20\n\
          connections:\n  2000:\n    accepter: tcp,2000\n    connector: serialdev,=(tty),LOCAL\n    options:\n      \
          openstr: =(o)\n      closestr: =(c)\n      signature: =(s)\n  2001:\n    accepter: tcp,2001\n    \
          connector: serialdev,/dev/ttyS1\n\
@@ -242,6 +243,25 @@ fn policies() -> impl Strategy<Value = Options> {
     )
 }
 
+fn announce() -> impl Strategy<Value = Announce> {
+    let net_type = prop_oneof![Just(NetType::Any), Just(NetType::V4), Just(NetType::V6)];
+    let texts = vec("[a-z]{1,3}=[ -~]{0,5}", 0..3);
+    let names = (of("[ -~]{1,9}"), of("_[a-z]{1,9}\\._(tcp|udp)"), of("[a-z]{1,5}"));
+    (of(any::<u32>()), net_type, names, texts, any::<bool>()).prop_map(
+        |(interface, net_type, (name, service, domain), texts, attributes)| Announce {
+            enabled: true,
+            interface,
+            net_type,
+            name,
+            service,
+            host: domain.clone(),
+            domain,
+            texts,
+            attributes,
+        },
+    )
+}
+
 fn options() -> impl Strategy<Value = Options> {
     let strings = (filled(), filled(), filled(), filled(), filled(), of(any_text()));
     let switches = any::<[bool; 4]>();
@@ -249,8 +269,9 @@ fn options() -> impl Strategy<Value = Options> {
     let numbers =
         (1usize..=65_536, 1u32..=1000, 1u32..=100_000, 1u32..=1_000_000, 1usize..=65_536, 1usize..=65_536);
     let rules = vec((network(), of(1u16..)), 0..3);
-    (strings, (switches, delay), numbers, rules, of(vec(network(), 1..3)), policies()).prop_map(
-        |(strings, (switches, chardelay), numbers, rules, allow, policies)| {
+    let allow = of(vec(network(), 1..3));
+    (strings, (switches, delay), numbers, rules, allow, policies(), of(announce())).prop_map(
+        |(strings, (switches, chardelay), numbers, rules, allow, policies, announce)| {
             let (banner, openstr, closestr, closeon, sendon, signature) = strings;
             let [kickolduser, no_con_to_acc, no_acc_to_con, refusal_text] = switches;
             let (max_connections, chardelay_scale, chardelay_min, chardelay_max, to_net, to_dev) = numbers;
@@ -274,6 +295,7 @@ fn options() -> impl Strategy<Value = Options> {
                 remaddr: rules.into_iter().map(rule).collect(),
                 allow,
                 refusal_text,
+                announce: announce.map(Box::new),
                 // so that each address has a place
                 max_connections: max_connections.max(policies.connback.len()),
                 ..policies
@@ -352,6 +374,7 @@ fn connector() -> impl Strategy<Value = Connector> {
                 read_only: only && !writes,
                 rs485,
                 drain_ms: drain.map(|d| d * 10),
+                stall_ms: drain.map(|d| d * 20),
             };
             let mut connector = Connector { text: "".into(), device };
             connector.text = model::connector_text(&connector, false).into();

@@ -168,6 +168,10 @@ impl Rewriter<'_, '_> {
             }
             "LED" => return self.led(name, text),
             "DEFAULT" => return self.default(line, body),
+            "RS485CONF" => {
+                let notes = [&line.text, "is rs485=... in the connectors below"].map(Note::comment);
+                self.body.note(notes);
+            }
             "DEVICE" => {
                 let entry = Entry::text(literal(&self.names.get(keyword, name)), literal(text.trim()));
                 self.body.push_into("defines", entry);

@@ -121,6 +121,16 @@ impl Definitions {
     }
 }
 
+/// The text of an RS485CONF: line, `before:after:rts_on_send:rx_during_tx`, as a setting of the
+/// device. RTS has the other level when nothing is sent. `None` when it is something else.
+pub(super) fn rs485(text: &str) -> Option<String> {
+    let fields: Vec<u32> = text.split(':').map(|f| f.trim().parse().ok()).collect::<Option<_>>()?;
+    let [before, after, on_send @ 0..=1, both @ 0..=1] = fields[..] else { return None };
+    let level = if on_send == 1 { "rts_on_send" } else { "rts_after_send" };
+    let receive = if both == 1 { ":rx_during_tx" } else { "" };
+    Some(format!("rs485={before}:{after}:{level}{receive}"))
+}
+
 impl Session {
     /// A definition line.
     pub(super) fn definition(&mut self, line: &Line) {

@@ -297,7 +297,7 @@ impl Session {
                 // without such a TRACEFILE: line the word is the file itself, as in ser2net 4
                 self.definitions.text(Kind::TraceFile, value).unwrap_or(value).to_owned()
             }
-            "rs485" => self.definitions.text(Kind::Rs485, value).unwrap_or(value).to_owned(),
+            "rs485" => return self.rs485(value, span, draft),
             "led-tx" | "led-rx" if self.definitions.text(Kind::Led, value).is_none() => {
                 let message = format!("no LED: line above defines '{value}'");
                 let near = super::suggest::nearest(value, self.definitions.of_kind(Kind::Led));
@@ -308,6 +308,28 @@ impl Session {
             _ => value.to_owned(),
         };
         draft.push(option, span, value);
+    }
+
+    /// `rs485=name`: the RS485CONF: line of that name becomes a setting of the device.
+    fn rs485(&mut self, name: &str, span: Span, draft: &mut Draft<'_>) {
+        let (message, help) = match self.definitions.text(Kind::Rs485, name).map(definitions::rs485) {
+            Some(Some(setting)) => return draft.serial.push(setting),
+            Some(None) => (
+                format!("RS485CONF:{name} has no two delays and two switches"),
+                Some(
+                    "write `RS485CONF:name:before:after:rts_on_send:rx_during_tx`, the delays in \
+                      milliseconds, the others 0 or 1"
+                        .to_owned(),
+                ),
+            ),
+            // without direction control nothing on the bus would work
+            None => {
+                let near = super::suggest::nearest(name, self.definitions.of_kind(Kind::Rs485));
+                let help = near.map(|near| format!("did you mean '{near}'?"));
+                (format!("no RS485CONF: line above defines '{name}'"), help)
+            }
+        };
+        self.say(Severity::Error, span, message, help, Some(draft.name));
     }
 
     fn unknown_word(&mut self, text: &str, span: Span, name: &str) {

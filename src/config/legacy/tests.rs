@@ -74,7 +74,7 @@ fn accepter_strings_keep_the_port_as_written() {
 
 #[test]
 fn names_of_definitions_are_options() {
-    let (_, _, options) = one(
+    let (_, connector, options) = one(
         "BANNER:b:old\nBANNER:b:a:b\\r\\n\\\nmore\nOPENSTR:o:O\nCLOSESTR:c:C\nCLOSEON:k:K\nSIGNATURE:s:S\n\
          TRACEFILE:t:/tmp/t\nRS485CONF:r:0:1:0:1\nLED:l:sysfs:device=x\n\
          1:raw:0:/d:b o c k s tr=t tw=/tmp/u rs485=r led-tx=l hexdump tb-timestamp banner=\"x y\"",
@@ -89,16 +89,34 @@ fn names_of_definitions_are_options() {
             "signature=S",
             "trace-read=/tmp/t",
             "trace-write=/tmp/u",
-            "rs485=0:1:0:1",
             "led-tx=l",
             "trace-hexdump=true",
             "trace-both-timestamp=true",
             "banner=x y"
         ]
     );
+    assert_eq!(connector, "/d,rs485=0:1:rts_after_send:rx_during_tx");
     // a name like a word of the format is that word; a small number is a name
     assert_eq!(one("BANNER:EVEN:x\n1:raw:0:/d:EVEN").1, "/d,EVEN");
     assert_eq!(one("BANNER:0:x\n1:raw:0:/d:9600 0").2, ["banner=x"]);
+}
+
+#[test]
+fn rs485_needs_its_definition() {
+    let rs485 = |conf: &str| one(&format!("RS485CONF:r:{conf}\n1:raw:0:/d:9600 rs485=r")).1;
+    assert_eq!(rs485("0:0:0:0"), "/d,9600,rs485=0:0:rts_after_send");
+    assert_eq!(rs485("10:20:1:1"), "/d,9600,rs485=10:20:rts_on_send:rx_during_tx");
+    for (text, why) in [
+        ("1:raw:0:/d:9600 rs485=r", "no RS485CONF: line above defines 'r'"),
+        ("RS485CONF:r:0:0:0\n1:raw:0:/d:9600 rs485=r", "has no two delays"),
+        ("RS485CONF:r:0:0:2:0\n1:raw:0:/d:9600 rs485=r", "has no two delays"),
+        ("RS485CONF:r:0:0:0:0:0\n1:raw:0:/d:9600 rs485=r", "has no two delays"),
+        ("RS485CONF:r:a:0:0:0\n1:raw:0:/d:9600 rs485=r", "has no two delays"),
+    ] {
+        let session = read(text);
+        assert!(session.file.connections.is_empty(), "{text}");
+        assert!(session.diagnostics[0].message.contains(why), "{:?}", session.diagnostics);
+    }
 }
 
 #[test]

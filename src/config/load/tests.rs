@@ -84,6 +84,7 @@ fn snippets_follow_the_file_and_are_one_text() {
             "  options:#    banner: \"\\\"#\" # *x#    closeon: *x".to_owned(),
         ],
         legacy: vec!["2000:raw:0:/dev/b:9600".to_owned()],
+        keys: None,
     };
     let (file, found) = load(&inputs);
     // the '#' behind the banner ends its line, and what follows it is no key
@@ -143,7 +144,8 @@ fn a_file_full_of_mistakes_is_bounded_work() {
         let _ = write!(legacy, "BANNER:nam{i}:x\n{i}:raw:0:/dev/a:9600 nane{i}x\n");
         let _ = write!(yaml, "define: &nam{i} x\ndefine: &y '*(nane{i}x)'\n");
     }
-    let (_, found) = load(&Inputs { file: None, yaml: vec![yaml], legacy: vec![legacy] });
+    let (_, found) =
+        load(&Inputs { file: None, yaml: vec![yaml], legacy: vec![legacy], ..Inputs::default() });
     assert_eq!(found.len(), MAX_DIAGNOSTICS + 1);
     assert_eq!(found[MAX_DIAGNOSTICS].message, "79000 more mistakes are not shown");
     assert_eq!(found[MAX_DIAGNOSTICS].severity, Severity::Error);
@@ -175,7 +177,7 @@ fn the_seeds_are_good_files() {
 
 /// Every place lies within its text, on character borders.
 fn spans_are_sound(file: &RawFile, found: &[Diagnostic]) {
-    fn value(v: &RawValue, out: &mut Vec<crate::config::error::Span>) {
+    fn value(v: &RawValue, out: &mut Vec<Span>) {
         match v {
             RawValue::Scalar(_) => {}
             RawValue::List(items) => items.iter().for_each(|i| {
@@ -224,7 +226,7 @@ proptest! {
 
     #[test]
     fn no_text_makes_either_front_end_panic(text in "[a-zé:,&*(){}#'\"\\\\|>!%\\[\\]= \t\r\n0-9-]{0,80}") {
-        let inputs = Inputs { file: None, yaml: vec![text.clone()], legacy: vec![text] };
+        let inputs = Inputs { file: None, yaml: vec![text.clone()], legacy: vec![text], ..Inputs::default() };
         let (file, found) = load(&inputs);
         spans_are_sound(&file, &found);
     }
@@ -246,8 +248,26 @@ proptest! {
             if text.is_empty() { text.push('x'); }
         }
         let text: String = text.into_iter().collect();
-        let inputs = Inputs { file: None, yaml: vec![text.clone()], legacy: vec![text] };
+        let inputs = Inputs { file: None, yaml: vec![text.clone()], legacy: vec![text], ..Inputs::default() };
         let (file, found) = load(&inputs);
         spans_are_sound(&file, &found);
     }
+}
+
+#[test]
+fn keys_of_a_directory_are_defaults_that_those_of_the_file_outweigh() {
+    let yaml =
+        |extra: &str| format!("{extra}connection: &a#  accepter: ssl,tcp,1#  connector: serialdev,/dev/x#");
+    let tls = |yaml: String| {
+        let inputs = Inputs { yaml: vec![yaml], keys: Some(PathBuf::from("/srv/s")), ..Inputs::default() };
+        let (file, found) = load(&inputs);
+        assert!(found.is_empty(), "{found:?}");
+        let (config, found) = crate::config::resolve::resolve(&file);
+        assert!(found.is_empty(), "{found:?}");
+        let tls = config.connections[0].accepter.tls.clone().unwrap();
+        [tls.key.display().to_string(), tls.cert.display().to_string()]
+    };
+    assert_eq!(tls(yaml("")), ["/srv/s/ser2net.key", "/srv/s/ser2net.crt"]);
+    let own = "default:#  name: key#  class: ssl#  value: /k#default:#  name: cert#  class: ssl#  value: /c#";
+    assert_eq!(tls(yaml(own)), ["/k", "/c"]);
 }

@@ -1,9 +1,10 @@
 //! One connection: its options, then its accepter and connector.
 
 use super::access;
-use super::layers::{Default, described, is_idle};
+use super::layers::{Default, described, is_idle, nearest_way};
 use super::report::{Finished, Report, Written};
 use super::{Common, accepter, connector, scalar};
+use crate::config::announce::{self, Announce, NetType};
 use crate::config::error::{Diagnostic, Span};
 use crate::config::options::{self, Place, Row, Status, Value};
 use crate::config::raw::{Origin, RawConnection, RawOption, RawValue, Spanned};
@@ -45,6 +46,7 @@ pub(super) fn resolve(raw: &RawConnection, common: &Common) -> Resolved {
             Some(format!("write max-connections: {back}, or more to let clients in besides")),
         );
     }
+    options.announce = options.announce.filter(|announce| announce.enabled);
     let timeout = timeout(raw.timeout.as_ref(), &mut report);
     let accepter = accepter::resolve(&raw.accepter, &layer_defaults, &common.services, &mut report);
     let connector = connector::resolve(&raw.connector, &layer_defaults, &common.services, &mut report);
@@ -115,6 +117,7 @@ impl std::default::Default for Options {
             slow_client_limit: 0,
             keepalive: None,
             user_timeout: None,
+            announce: None,
         };
         for row in options::rows(Place::Connection) {
             if row.name == "keepalive" {
@@ -235,12 +238,19 @@ fn connection_option(
         }
         _ => {}
     }
-    if row.status != Status::Active && !is_idle(row, &read.value) {
+    if !is_idle(row, &read.value) {
         let span = option.name.span.clone();
         match row.status {
-            Status::Blocks => report.blocked(span, &described(row), None),
-            _ => report.ignored(span, &described(row)),
+            Status::Active | Status::Moot => {}
+            Status::Blocks => report.blocked(span, &described(row), nearest_way(row)),
+            Status::Later => report.left_out(span, &described(row), nearest_way(row)),
         }
+    }
+    if let Value::Text(value) = &read.value
+        && let Some(complaint) = announce::complaint(row.name, value)
+    {
+        report.error(span.clone(), complaint, None);
+        return;
     }
     set(options, row, read.value);
 }
@@ -331,6 +341,30 @@ fn set(options: &mut Options, row: &Row, value: Value) {
         ("sendon", Value::Text(text)) => o.sendon = filled(text),
         // An empty signature is one.
         ("signature", Value::Text(text)) => o.signature = Some(Template(text.into_bytes())),
+        (name, value) if name.starts_with("mdns") => announce(&mut o.announce, name, value),
+        _ => {}
+    }
+}
+
+/// Stores an option of the announcement, which counts only when `mdns` is switched on in the end.
+fn announce(announce: &mut Option<Box<Announce>>, name: &str, value: Value) {
+    let a = announce.get_or_insert_default();
+    match (name, value) {
+        ("mdns", Value::Bool(on)) => a.enabled = on,
+        ("mdns-interface", Value::Int(index)) => a.interface = index,
+        ("mdns-nettype", Value::Text(text)) => {
+            a.net_type = match text.as_str() {
+                "ipv4" => NetType::V4,
+                "ipv6" => NetType::V6,
+                _ => NetType::Any,
+            }
+        }
+        ("mdns-name", Value::Text(text)) => a.name = Some(text),
+        ("mdns-type", Value::Text(text)) => a.service = Some(text),
+        ("mdns-domain", Value::Text(text)) => a.domain = Some(text),
+        ("mdns-host", Value::Text(text)) => a.host = Some(text),
+        ("mdns-txt", Value::Text(text)) => a.texts.push(text),
+        ("mdns-sysattrs", Value::Bool(on)) => a.attributes = on,
         _ => {}
     }
 }

@@ -121,6 +121,9 @@ fn open_option(device: &mut DeviceConfig, setting: &Setting, report: &mut Report
         ("nouucplock", Value::Bool(on)) => device.uucp_lock = !on,
         ("uucplock", Value::Bool(on)) => device.uucp_lock = *on,
         ("drain_time", Value::Int(time)) => device.drain_ms = time.map(|t| t.saturating_mul(10)),
+        ("char_drain_wait", Value::Int(time)) => {
+            device.stall_ms = Some(time.map_or(u32::MAX / 10 * 10, |t| t.saturating_mul(10)));
+        }
         ("custspeed", Value::Bool(false)) if !setting.is_default => {
             report.warning(
                 setting.span.clone(),

@@ -79,9 +79,10 @@ fn keep(list: &mut Vec<Setting>, setting: Setting, report: &mut Report) {
     let row = setting.row;
     match row.status {
         Status::Active => list.push(setting),
+        Status::Moot => {}
         _ if is_idle(row, &setting.value) => {}
-        Status::Later => report.ignored(setting.span, &described(row)),
-        Status::Blocks => report.blocked(setting.span, &described(row), None),
+        Status::Later => report.left_out(setting.span, &described(row), nearest_way(row)),
+        Status::Blocks => report.blocked(setting.span, &described(row), nearest_way(row)),
     }
 }
 
@@ -93,6 +94,24 @@ pub(in crate::config) fn is_idle(row: &Row, value: &Value) -> bool {
         (Kind::IntOrOff, Value::Int(None)) => true,
         _ => false,
     }
+}
+
+/// What to write today instead of an option that is not active, where there is such a thing.
+pub(super) fn nearest_way(row: &Row) -> Option<String> {
+    let way = match row.name {
+        "authdir" => {
+            "nobody is authenticated without clientauth; with it, ssl(clientauth,CA=/path/ca.pem) lets in those whom an authority signed"
+        }
+        "pamauth" | "allowed-users" => {
+            "nobody is asked for a name or a password, as in ser2net without certauth; ssl(clientauth,CA=/path/ca.pem) asks for a certificate, allow: limits the addresses"
+        }
+        "authdir-admin" | "pamauth-admin" => "let the admin port listen on a loopback address only",
+        "timeout-on-os-queue" => "a client that is gone is noticed within 30 seconds without it",
+        "winsize" => "a serial device has no use for the size of a window",
+        "tcpd" | "tcpdname" => "allow: limits the addresses",
+        _ => return None,
+    };
+    Some(way.to_owned())
 }
 
 /// How an option is named in messages.

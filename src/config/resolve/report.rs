@@ -97,7 +97,12 @@ impl Report {
 
     /// A construct of later work that the connection can do without.
     pub(super) fn ignored(&mut self, span: Span, what: &str) {
-        self.push(Severity::Warning, span, format!("{what} is not yet active"), None, true);
+        self.left_out(span, what, None);
+    }
+
+    /// The same, with what to do instead.
+    pub(super) fn left_out(&mut self, span: Span, what: &str, help: Option<String>) {
+        self.push(Severity::Warning, span, format!("{what} is not yet active"), help, true);
     }
 }
 

@@ -285,16 +285,42 @@ fn what_only_watches_is_left_out() {
     for (accepter, connector) in [
         ("trace(dir=both,file=/tmp/t),tcp,2000", DEVICE),
         ("ratelimit(xmit_delay=100m),tcp,2000", DEVICE),
-        ("tcp(nodelay,readbuf=1000),2000", DEVICE),
         ("telnet(winsize),tcp,2000", DEVICE),
         ("tcp,2000", "keepopen(retry-time=1),serialdev,/dev/ttyS0"),
-        ("tcp,2000", "serialdev(readbuf=10),/dev/ttyS0"),
-        ("tcp,2000", "serialdev(char_drain_wait=5),/dev/ttyS0"),
     ] {
         let (connection, diagnostics) = with(accepter, connector, &[]);
         assert!(connection.is_some(), "{accepter} {connector}: {}", said(&diagnostics));
         assert_eq!(diagnostics.len(), 1, "{}", said(&diagnostics));
         assert!(diagnostics[0].later && diagnostics[0].severity == Severity::Warning);
+    }
+}
+
+#[test]
+fn sizes_of_buffers_are_accepted_without_a_word() {
+    for (accepter, connector) in [
+        ("tcp(nodelay,readbuf=1000),2000", DEVICE),
+        ("telnet(readbuf=10,writebuf=10),tcp,2000", DEVICE),
+        ("ssl(readbuf=10,writebuf=10),tcp,2000", DEVICE),
+        ("tcp,2000", "serialdev(readbuf=10),/dev/ttyS0"),
+    ] {
+        let (connection, diagnostics) = with(accepter, connector, &[]);
+        assert!(connection.is_some() && diagnostics.is_empty(), "{accepter} {connector}");
+    }
+    assert!(with("tcp(readbuf=x),2000", DEVICE, &[]).0.is_none());
+}
+
+#[test]
+fn what_cannot_be_done_comes_with_the_nearest_way() {
+    for (name, value, way) in [
+        ("pamauth", "login", "allow: limits"),
+        ("allowed-users", "a b", "asks for a certificate"),
+        ("authdir", "/x", "CA=/path"),
+        ("timeout-on-os-queue", "true", "30 seconds"),
+    ] {
+        let (connection, diagnostics) = with("tcp,2000", DEVICE, &[(name, value)]);
+        assert!(connection.is_some() && diagnostics.len() == 1 && diagnostics[0].later, "{name}");
+        let help = diagnostics[0].help.as_deref().unwrap_or_default();
+        assert!(help.contains(way), "{name}: {help}");
     }
 }
 
@@ -444,6 +470,9 @@ fn devices() {
     assert!(!device("serialdev(uucplock=false),/dev/x").uucp_lock);
     assert_eq!(device("serialdev(drain_time=50),/dev/x").drain_ms, Some(500));
     assert_eq!(device("serialdev(drain_time=off),/dev/x").drain_ms, None);
+    assert_eq!(device("serialdev(char_drain_wait=5),/dev/x").stall_ms, Some(50));
+    assert_eq!(device("/dev/x").stall_ms, None);
+    assert!(device("serialdev(char_drain_wait=off),/dev/x").stall_ms > Some(1 << 31));
     for (text, why) in [
         ("serialdev", "no device"),
         ("serialdev,,9600n81", "no device"),

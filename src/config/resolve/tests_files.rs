@@ -82,7 +82,7 @@ fn options_that_are_refused_or_remarked_on() {
         ("timeout", "10s", "timeout must be a number"),
         ("timeout", "1.5", "timeout must be a number"),
         ("timeout", "", "timeout must be a number"),
-        ("rs485", "conf1", "not yet active in this version"),
+        ("rs485", "conf1", "write rs485 in the connector, behind the device"),
     ] {
         let (connection, diagnostics) = with("tcp,2000", DEVICE, &[(name, value)]);
         assert!(connection.is_none(), "{name}: {value}");
@@ -92,7 +92,6 @@ fn options_that_are_refused_or_remarked_on() {
         ("trace-both", "/tmp/x", true),
         ("tr", "/tmp/x", true),
         ("led-tx", "x", true),
-        ("mdns", "true", true),
         ("authdir", "/x", true),
         ("max-connections", "0", false),
         ("chardelay-min", "5000000", false),

@@ -1,0 +1,64 @@
+//! What a port and a client take of memory: a bound on the growth, so that a field too many shows.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers outside of test functions")]
+
+mod support;
+
+use std::collections::BTreeSet;
+use support::net::Client;
+use support::pty::Pty;
+use support::{Broker, connection, free_port};
+
+const FEW: usize = 10;
+const MANY: usize = 210;
+/// Bytes that one more idle port may take. 6,000 were measured, with what the allocator keeps in reserve.
+const IDLE_LIMIT: usize = 9_000;
+/// Bytes that one more port with a client and an open device may take; 12,000 were measured.
+const CONNECTED_LIMIT: usize = 18_000;
+
+fn ports(count: usize) -> BTreeSet<u16> {
+    let mut ports = BTreeSet::new();
+    while ports.len() < count {
+        ports.insert(free_port());
+    }
+    ports
+}
+
+fn start(devices: &[Pty], ports: &BTreeSet<u16>) -> Broker {
+    let port = |(pty, port): (&Pty, &u16)| {
+        connection(&format!("p{port}"), &format!("telnet(rfc2217),tcp,127.0.0.1,{port}"), pty.path(), &[])
+    };
+    Broker::start(&devices.iter().zip(ports).map(port).collect::<String>())
+}
+
+/// KiB that the program has of its own.
+fn anonymous(broker: &Broker) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", broker.process.child.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// Idle and with a client on each port.
+fn measure(count: usize) -> (usize, usize) {
+    let devices: Vec<Pty> = (0..count).map(|_| Pty::new()).collect();
+    let ports = ports(count);
+    let broker = start(&devices, &ports);
+    let idle = anonymous(&broker);
+    let mut clients: Vec<Client> = ports.iter().map(|port| Client::connect(*port)).collect();
+    for (client, pty) in clients.iter_mut().zip(&devices) {
+        // a byte that arrives says that the client is in and the device is open
+        client.send(b"x");
+        assert_eq!(pty.read(1), b"x");
+    }
+    (idle, anonymous(&broker))
+}
+
+#[test]
+fn ports_and_clients_stay_small() {
+    let (few, many) = (measure(FEW), measure(MANY));
+    assert!(many.0 > few.0 && many.1 > few.1, "nothing was measured: {few:?} {many:?} KiB");
+    let a_port = |few: usize, many: usize| (many - few) * 1024 / (MANY - FEW);
+    let (idle, connected) = (a_port(few.0, many.0), a_port(few.1, many.1));
+    assert!(idle <= IDLE_LIMIT, "{idle} bytes an idle port");
+    assert!(connected <= CONNECTED_LIMIT, "{connected} bytes a port with a client");
+}
