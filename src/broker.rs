@@ -1,10 +1,12 @@
 //! The running program: configuration in, ports and health endpoints out, signals obeyed.
 
+use crate::admin;
+use crate::admin::request::{Reloaded, Request, Requests};
 use crate::cli::{ConfigChoice, Inline, RunOptions};
 use crate::config::error::{Diagnostic, Severity};
 use crate::config::load::{self, Inputs};
 use crate::config::render::headline;
-use crate::config::{self, Config, Rotator};
+use crate::config::{self, Admin, Config, Connection, Rotator};
 use crate::descriptors;
 use crate::http::{self, HttpState};
 use crate::mdns::{self, Responder, Services};
@@ -21,10 +23,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Interval, interval};
 use tracing::{error, info, warn};
 
+/// Time that the disks of trace files, and after them the LEDs, have when everything else is over.
+const LAST_WRITES: Duration = Duration::from_millis(300);
 /// How often it is looked whether all ports listen, after a configuration was applied.
 const READY_LOOK: Duration = Duration::from_millis(5);
 /// After this time the program counts as ready although some do not: their addresses may come much
@@ -69,10 +74,14 @@ struct Plan {
     /// `None`: the text cannot be used at all.
     steps: Option<Vec<Step>>,
     rotators: Vec<Arc<Rotator>>,
+    connections: Vec<Arc<Connection>>,
+    admin: Option<Arc<Admin>>,
     metrics: Option<SocketAddr>,
     services: Services,
     errors: usize,
     warnings: usize,
+    /// What is wrong, one line each.
+    mistakes: Vec<String>,
 }
 
 impl Plan {
@@ -82,9 +91,12 @@ impl Plan {
         let (errors, warnings) = reading.counts();
         descriptors::check(&reading.config.connections);
         let steps = (!reading.is_fatal()).then(|| reconcile(told, &reading.config.connections));
-        let rotators = reading.config.rotators.clone();
+        let serious = |d: &&Diagnostic| d.severity > Severity::Warning;
+        let mistakes = reading.diagnostics.iter().filter(serious).map(headline).collect();
         let services = mdns::services(&reading.config.connections);
-        Self { steps, rotators, metrics: reading.config.metrics, services, errors, warnings }
+        // LEDs come with the connections that flash them
+        let Config { connections, rotators, admin, metrics, leds: _ } = reading.config.clone();
+        Self { steps, rotators, connections, admin, metrics, services, errors, warnings, mistakes }
     }
 }
 
@@ -116,8 +128,8 @@ impl Sources {
             Inline::Yaml(texts) => (texts.clone(), Vec::new()),
             Inline::Lines(lines) => (Vec::new(), lines.clone()),
         };
-        let keys = options.config_dir.clone();
-        Ok(Self { inputs: Inputs { file, yaml, legacy, keys }, uucp_locks: options.uucp_locks })
+        let (keys, admin) = (options.config_dir.clone(), options.admin.clone());
+        Ok(Self { inputs: Inputs { file, yaml, legacy, admin, keys }, uucp_locks: options.uucp_locks })
     }
 
     /// One file.
@@ -130,7 +142,9 @@ impl Sources {
         let mut reading = read(&self.inputs);
         if !self.uucp_locks {
             for connection in &mut reading.config.connections {
-                Arc::make_mut(connection).connector.device.uucp_lock = false;
+                if let Some(device) = Arc::make_mut(connection).connector.device_mut() {
+                    device.uucp_lock = false;
+                }
             }
         }
         reading
@@ -151,6 +165,8 @@ pub struct Broker {
     env: Environment,
     supervisor: Supervisor,
     rotators: Rotators,
+    admin: admin::Server,
+    requests: mpsc::Receiver<Request>,
     http: Option<(SocketAddr, JoinHandle<()>)>,
     say_ready: bool,
     responder: Responder,
@@ -169,13 +185,20 @@ impl Broker {
             status: StatusTable::new(),
             doors: Arc::default(),
             names: Arc::default(),
+            events: Arc::default(),
             signature: signature.unwrap_or(DEFAULT_SIGNATURE).into(),
+            traces: Arc::default(),
+            leds: Arc::default(),
         };
+        let (asking, requests) = Requests::channel();
+        let admin = admin::Server::new(asking, Arc::clone(&env.events), Arc::clone(&env.names));
         Ok(Self {
             supervisor: Supervisor::new(env.clone()),
             rotators: Rotators::new(env.clone()),
             sources,
             env,
+            admin,
+            requests,
             http: None,
             say_ready: false,
             responder: Responder::default(),
@@ -205,6 +228,12 @@ impl Broker {
         loop {
             let signal = tokio::select! {
                 signal = signals.recv() => signal,
+                Some(request) = self.requests.recv() => {
+                    if self.answer(request).await {
+                        settling = Settling::begin();
+                    }
+                    continue;
+                }
                 () = tick(&mut alive) => {
                     notify::alive();
                     notify::status(&self.summary());
@@ -219,7 +248,8 @@ impl Broker {
             };
             match signal {
                 Signal::Reload => {
-                    self.reload(signal).await;
+                    info!("{signal}: reading the configuration again");
+                    self.reload().await;
                     settling = Settling::begin();
                 }
                 Signal::User => info!("{signal}: nothing to do"),
@@ -233,19 +263,61 @@ impl Broker {
         if let Some((_, task)) = self.http.take() {
             task.abort();
         }
+        // nobody is answered any more, and nobody let in
+        drop(self.requests);
         self.rotators.shutdown().await;
-        tokio::join!(self.supervisor.shutdown(), self.responder.shutdown());
+        tokio::join!(self.admin.shutdown(), self.supervisor.shutdown(), self.responder.shutdown());
+        // nothing moves any more that could be held up
+        if !self.env.traces.finish(LAST_WRITES) {
+            warn!("trace files are not written to their end");
+        }
+        if !self.env.leds.finish(LAST_WRITES) {
+            warn!("LEDs are not given back");
+        }
         Ok(())
     }
 
-    async fn reload(&mut self, signal: Signal) {
-        info!("{signal}: reading the configuration again");
+    /// Does what an administrator asks; true when that was a reload. One that does not wait any more
+    /// gets no answer.
+    async fn answer(&mut self, request: Request) -> bool {
+        match request {
+            Request::Ports(answer) => {
+                let _ = answer.send(self.supervisor.known());
+            }
+            Request::Enable(name, on, answer) => {
+                let _ = answer.send(self.supervisor.enable(&name, on).await);
+            }
+            Request::Timeout(name, timeout, answer) => {
+                let _ = answer.send(self.supervisor.set_timeout(&name, timeout).await);
+            }
+            Request::Reload(answer) => {
+                info!("admin port: reading the configuration again");
+                let reloaded = self.reload().await;
+                let _ = answer.send(reloaded);
+                return true;
+            }
+        }
+        false
+    }
+
+    async fn reload(&mut self) -> Reloaded {
+        // logrotate moves files away and says so like this
+        self.env.traces.reopen();
         notify::reloading();
         let (sources, told) = (self.sources.clone(), self.supervisor.told());
         // files may be on a slow disk: the ports go on meanwhile
         match tokio::task::spawn_blocking(move || Plan::new(&sources.read(), &told)).await {
-            Ok(plan) => self.apply(plan).await,
-            Err(e) => error!("reading the configuration failed, the old one stays in force: {e}"),
+            Ok(mut plan) => {
+                let errors = std::mem::take(&mut plan.mistakes);
+                let applied = plan.steps.is_some();
+                self.apply(plan).await;
+                Reloaded { applied, errors }
+            }
+            Err(e) => {
+                let text = format!("reading the configuration failed, the old one stays in force: {e}");
+                error!("{text}");
+                Reloaded { applied: false, errors: vec![text] }
+            }
         }
     }
 
@@ -265,6 +337,8 @@ impl Broker {
             self.rotators.release(&plan.rotators).await;
             self.supervisor.apply(steps).await;
             self.rotators.apply(&plan.rotators).await;
+            self.supervisor.configured(plan.connections).await;
+            self.admin.apply(plan.admin).await;
             self.serve_health(plan.metrics).await;
             self.responder.apply(plan.services).await;
             ReloadOutcome::Applied

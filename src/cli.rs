@@ -118,6 +118,8 @@ pub struct RunOptions {
     pub threads: Option<usize>,
     /// What was asked for and is not done, as lines for the log.
     pub notices: Vec<String>,
+    /// `-p`: accepter of the admin port.
+    pub admin: Option<String>,
 }
 
 /// Where the configuration file is.
@@ -263,7 +265,7 @@ struct RunArgs {
     /// Number of threads that move data
     #[arg(short = 't', long = "threads", value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(0..=1024))]
     threads: Option<u16>,
-    /// Admin port (not active yet: accepted and named in the log)
+    /// Opens an admin port on this accepter
     #[arg(short = 'p', long = "admin", value_name = "ACCEPTER", allow_hyphen_values = true)]
     admin: Option<String>,
     /// Directory of users' keys (not read, see the manual)
@@ -364,9 +366,6 @@ fn run_options(personality: Personality, args: RunArgs, matches: &ArgMatches) ->
         _ => ConfigChoice::None,
     };
     let mut notices = Vec::new();
-    if let Some(accepter) = args.admin {
-        notices.push(format!("-p {accepter}: the admin port is not active yet, it will not be opened"));
-    }
     if let Some(dir) = args.authdir {
         let dir = dir.display();
         notices.push(format!(
@@ -395,6 +394,7 @@ fn run_options(personality: Personality, args: RunArgs, matches: &ArgMatches) ->
         signature: args.signature,
         threads: args.threads.map(|threads| usize::from(threads.max(1))),
         notices,
+        admin: args.admin,
     }
 }
 
@@ -475,8 +475,8 @@ mod tests {
         assert_eq!(options.pid_file, Some("/run/x.pid".into()));
         assert_eq!(options.signature.as_deref(), Some("my sig"));
         assert_eq!((options.uucp_locks, options.threads), (false, Some(3)));
-        assert_eq!(options.notices.len(), 2);
-        assert!(options.notices[0].contains("-p tcp,2001") && options.notices[0].contains("not active yet"));
+        assert_eq!(options.notices.len(), 1);
+        assert_eq!(options.admin.as_deref(), Some("tcp,2001"));
         assert_eq!(run(&["serbroker", "-c", "-"]).config, ConfigChoice::File("-".into()));
         assert_eq!(run(&["serbroker", "-c", "a", "-c", "b"]).config, ConfigChoice::File("b".into()));
         assert_eq!(run(&["serbroker", "-t", "0"]).threads, Some(1));

@@ -1,6 +1,6 @@
 //! File descriptors: how many a configuration needs and how many the process may have.
 
-use crate::config::{CharDelay, Connection};
+use crate::config::{CharDelay, Connection, Traces};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::sync::Arc;
 use tracing::{debug, warn};
@@ -26,9 +26,13 @@ pub fn raise_limit() -> Option<u64> {
 }
 
 /// About how many descriptors these connections need with one client each: listener, device, client,
-/// and the timer that gathering uses. An accepter or device that is never used needs less.
+/// the timer that gathering uses, and trace files. An accepter or device that is never used needs less.
 pub fn needed(connections: &[Arc<Connection>]) -> u64 {
-    let of_one = |c: &Arc<Connection>| 3 + u64::from(c.options.chardelay != CharDelay::Off);
+    let of_one = |c: &Arc<Connection>| {
+        let Traces { read, write, both } = &c.options.traces;
+        let traces = [read, write, both].into_iter().filter(|file| file.name.is_some()).count() as u64;
+        3 + u64::from(c.options.chardelay != CharDelay::Off) + traces
+    };
     BASE + connections.iter().filter(|c| c.enabled).map(of_one).sum::<u64>()
 }
 

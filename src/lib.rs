@@ -11,14 +11,17 @@
 //! [`config`] turns files into a validated [`config::Config`]; the supervisor keeps the running
 //! ports equal to it; [`port`] holds the task that owns one serial device and its sessions.
 
+pub mod admin;
 pub mod broker;
 pub mod cli;
 pub mod clock;
 pub mod commands;
 pub mod config;
+pub mod connect;
 pub mod demo;
 pub mod descriptors;
 pub mod http;
+pub mod led;
 pub mod log;
 pub mod mdns;
 pub mod metrics;
@@ -32,3 +35,5 @@ pub mod status;
 pub mod supervisor;
 pub mod telnet;
 pub mod timer;
+pub mod trace;
+pub mod worker;

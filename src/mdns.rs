@@ -52,7 +52,7 @@ pub fn services(connections: &[Arc<Connection>]) -> Services {
 fn service(connection: &Connection, announce: &Announce) -> Service {
     let Announce { enabled: _, interface, net_type, name, service, domain, host, texts, attributes } =
         announce;
-    let device = &connection.connector.device.path;
+    let device = connection.connector.label();
     let mut all =
         vec![("provider".to_owned(), "ser2net".to_owned()), ("gensiostack".to_owned(), stack(connection))];
     all.extend(texts.iter().filter_map(|text| text.split_once('=')).map(|(n, v)| (n.into(), v.into())));

@@ -54,7 +54,7 @@ mod tests {
             name: name.into(),
             enabled: true,
             accepter: Accepter { text: "2000".into(), telnet: None, tls: None, tcp },
-            connector: Connector { text: path.into(), device },
+            connector: Connector::serial(path, device),
             timeout: None,
             options: Options::default(),
         }

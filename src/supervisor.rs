@@ -1,9 +1,10 @@
 //! Keeps the running ports equal to the configuration.
 
+use crate::admin::request::Known;
 use crate::config::Connection;
 use crate::port::{self, Environment, Handle};
 use crate::reconcile::{Step, Told};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -14,6 +15,8 @@ const SHUTDOWN_LIMIT: Duration = Duration::from_millis(950);
 
 #[derive(Debug)]
 struct Running {
+    /// As it was when the port was started.
+    connection: Arc<Connection>,
     handle: Handle,
     task: JoinHandle<()>,
 }
@@ -28,12 +31,24 @@ pub struct Supervisor {
     told: Arc<Told>,
     /// Ports that were removed and still have clients, with their names.
     retired: Vec<(Arc<str>, Running)>,
+    /// All connections in the order of the configuration, with what administrators changed about
+    /// those that do not run.
+    configured: Vec<Arc<Connection>>,
+    /// Running ports that administrators changed.
+    changed: HashSet<Arc<str>>,
 }
 
 impl Supervisor {
     /// A supervisor of no ports.
     pub fn new(env: Environment) -> Self {
-        Self { env, running: HashMap::new(), told: Arc::default(), retired: Vec::new() }
+        Self {
+            env,
+            running: HashMap::new(),
+            told: Arc::default(),
+            retired: Vec::new(),
+            configured: Vec::new(),
+            changed: HashSet::new(),
+        }
     }
 
     /// What the running ports were told to run: what a new configuration is compared with. A port
@@ -72,6 +87,60 @@ impl Supervisor {
         (self.running.len(), self.env.status.listening())
     }
 
+    /// This is configured from now on; what administrators changed counts no more.
+    pub async fn configured(&mut self, connections: Vec<Arc<Connection>>) {
+        self.configured = connections;
+        for name in std::mem::take(&mut self.changed) {
+            if let Some(running) = self.running.get(&name) {
+                // a port that has ended is as it should be
+                let _ = running.handle.contact().restore().await;
+            }
+        }
+    }
+
+    /// All ports: those configured, then those that wait for their last client to leave.
+    pub fn known(&mut self) -> Vec<Known> {
+        self.retired.retain(|(_, port)| !port.task.is_finished());
+        let configured = self.configured.iter().map(|connection| {
+            let contact = self.running.get(&connection.name).map(|running| running.handle.contact());
+            Known { connection: Arc::clone(connection), contact, deleted: false }
+        });
+        let retired = self.retired.iter().map(|(_, running)| Known {
+            connection: Arc::clone(&running.connection),
+            contact: Some(running.handle.contact()),
+            deleted: true,
+        });
+        configured.chain(retired).collect()
+    }
+
+    /// Switches a port on or off, until the next reload. False when it was so already; `None` when
+    /// it is not configured.
+    pub async fn enable(&mut self, name: &str, on: bool) -> Option<bool> {
+        let connection = self.configured.iter().find(|c| *c.name == *name)?;
+        if let Some(running) = self.running.get(name) {
+            self.changed.insert(connection.name.clone());
+            return running.handle.contact().enable(on).await;
+        }
+        if on {
+            let mut started = Arc::clone(connection);
+            Arc::make_mut(&mut started).enabled = true;
+            self.step(Step::Start(started)).await;
+        }
+        Some(on)
+    }
+
+    /// Sets the timeout of a port, until the next reload. False when it is not configured.
+    pub async fn set_timeout(&mut self, name: &str, timeout: Option<Duration>) -> bool {
+        let Some(connection) = self.configured.iter_mut().find(|c| *c.name == *name) else { return false };
+        if let Some(running) = self.running.get(name) {
+            self.changed.insert(connection.name.clone());
+            running.handle.contact().set_timeout(timeout).await.is_some()
+        } else {
+            Arc::make_mut(connection).timeout = timeout;
+            true
+        }
+    }
+
     fn ended(&self) -> Vec<Arc<str>> {
         self.running.iter().filter(|(_, r)| r.task.is_finished()).map(|(name, _)| name.clone()).collect()
     }
@@ -80,7 +149,8 @@ impl Supervisor {
         match step {
             Step::Start(connection) => {
                 let (handle, task) = port::start(connection.clone(), self.env.clone());
-                self.running.insert(connection.name.clone(), Running { handle, task });
+                let running = Running { connection: Arc::clone(&connection), handle, task };
+                self.running.insert(connection.name.clone(), running);
                 self.tell(connection);
             }
             Step::Retire(name) => {

@@ -5,7 +5,7 @@
 use serbroker::config::convert::{convert, to_yaml};
 use serbroker::config::error::Severity;
 use serbroker::config::load::{Inputs, load};
-use serbroker::config::{Config, Connection, Rotator, resolve};
+use serbroker::config::{Admin, Config, Connection, Rotator, resolve};
 use serde::Deserialize as _;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -55,7 +55,10 @@ fn typed(before: &str, now: &str, of: &str) -> bool {
 
 /// What is not the same. `texts`: also those that clients can be shown.
 fn differences(before: &Config, after: &Config, texts: bool) -> Option<String> {
-    let Config { connections, rotators, metrics } = before;
+    let Config { connections, rotators, admin, metrics, leds } = before;
+    if *leds != after.leds {
+        return Some("leds".to_owned());
+    }
     if *metrics != after.metrics {
         return Some("metrics".to_owned());
     }
@@ -66,6 +69,14 @@ fn differences(before: &Config, after: &Config, texts: bool) -> Option<String> {
     };
     if rotators_of(rotators) != rotators_of(&after.rotators) {
         return Some(format!("{rotators:?} became {:?}", after.rotators));
+    }
+    let entrance = |admin: &Option<Arc<Admin>>| {
+        let parts =
+            |admin: &Admin| (admin.accepter.telnet, admin.accepter.tls.clone(), admin.accepter.tcp.clone());
+        admin.as_deref().map(|admin| (parts(admin), admin.allow.clone()))
+    };
+    if entrance(admin) != entrance(&after.admin) {
+        return Some(format!("{admin:?} became {:?}", after.admin));
     }
     let names = |list: &[Arc<Connection>]| list.iter().map(|c| c.name.clone()).collect::<Vec<_>>();
     if names(connections) != names(&after.connections) {

@@ -96,22 +96,27 @@ fn a_client_that_dies_silently_leaves_its_place_within_half_a_minute() {
 }
 
 fn inside(far: &str) {
-    let (quiet, busy) = (Pty::new(), Pty::new());
-    let (to_quiet, to_busy) = (free_port(), free_port());
+    let (quiet, busy, soon) = (Pty::new(), Pty::new(), Pty::new());
+    let (to_quiet, to_busy, to_soon) = (free_port(), free_port(), free_port());
     let config = connection("quiet", &format!("tcp,10.99.0.1,{to_quiet}"), quiet.path(), &[])
-        + &connection("busy", &format!("tcp,10.99.0.1,{to_busy}"), busy.path(), &[]);
+        + &connection("busy", &format!("tcp,10.99.0.1,{to_busy}"), busy.path(), &[])
+        + &connection("soon", &format!("tcp,10.99.0.1,{to_soon}"), soon.path(), &["user-timeout: 3"]);
     let broker = Broker::start(&config);
-    let _clients = [Remote::connect(far, to_quiet), Remote::connect(far, to_busy)];
-    broker.wait_metric("serbroker_port_clients", &[], 2);
-    busy.write(b"heard");
-    broker.wait_metric("serbroker_port_bytes_total", &["port=\"busy\"", "direction=\"to_clients\""], 5);
+    let _clients = [to_quiet, to_busy, to_soon].map(|port| Remote::connect(far, port));
+    broker.wait_metric("serbroker_port_clients", &[], 3);
+    for (name, pty) in [("busy", &busy), ("soon", &soon)] {
+        pty.write(b"heard");
+        let port = format!("port=\"{name}\"");
+        broker.wait_metric("serbroker_port_bytes_total", &[&port, "direction=\"to_clients\""], 5);
+    }
     let cut = Command::new("ip").args(["-n", far, "link", "set", "far", "down"]).status().unwrap();
     assert!(cut.success());
     let begun = Instant::now();
     busy.write(b"lost");
-    let mut times: [Option<Duration>; 2] = [None; 2];
+    soon.write(b"lost");
+    let mut times: [Option<Duration>; 3] = [None; 3];
     while times.contains(&None) {
-        for (time, name) in times.iter_mut().zip(["quiet", "busy"]) {
+        for (time, name) in times.iter_mut().zip(["quiet", "busy", "soon"]) {
             let label = format!("port=\"{name}\"");
             if time.is_none() && broker.metric("serbroker_port_clients", &[&label]) == 0 {
                 *time = Some(begun.elapsed());
@@ -120,9 +125,10 @@ fn inside(far: &str) {
         assert!(begun.elapsed() < Duration::from_secs(40), "they keep their places: {times:?}");
         std::thread::sleep(Duration::from_millis(20));
     }
-    let [Some(quiet), Some(busy)] = times else { unreachable!("invariant: the loop ended") };
-    eprintln!("gone after {quiet:?} of silence and {busy:?} with bytes on their way");
+    let [Some(quiet), Some(busy), Some(soon)] = times else { unreachable!("invariant: the loop ended") };
+    eprintln!("gone after {quiet:?} of silence and {busy:?} and {soon:?} with bytes on their way");
     // what was said last was said a moment before
     assert!(quiet < Duration::from_secs(30) && busy < Duration::from_secs(21), "{quiet:?} {busy:?}");
-    assert_eq!(broker.metric("serbroker_port_disconnects_total", &["reason=\"peer_timeout\""]), 2);
+    assert!(soon < Duration::from_secs(10), "{soon:?}");
+    assert_eq!(broker.metric("serbroker_port_disconnects_total", &["reason=\"peer_timeout\""]), 3);
 }

@@ -245,3 +245,35 @@ fn a_new_certificate_is_used_after_sighup_and_old_connections_live() {
     assert_eq!(old.receive(3), b"end");
     pty.silent_for(Duration::from_millis(50));
 }
+
+#[test]
+fn the_admin_port_over_tls() {
+    let Some(keys) = Keys::new() else { return };
+    keys.make("admin", "localhost");
+    let port = free_port();
+    let config = |name: &str| {
+        format!(
+            "admin:\n  accepter: {}\n{}",
+            keys.accepter(name, name, port),
+            connection("a", "tcp,127.0.0.1,0", "/x", &[])
+        )
+    };
+    let broker = Broker::start(&config("admin"));
+    let answers = |ca: &Path| {
+        let mut client = keys.connect(port, ca, "localhost");
+        client.send(b"foo\r\n");
+        client.receive(b"-> foo\r\nerror: Unknown command - foo\r\n-> ".len())
+    };
+    let answer = answers(&keys.path("admin.crt"));
+    assert_eq!(String::from_utf8_lossy(&answer), "-> foo\r\nerror: Unknown command - foo\r\n-> ");
+    // plain clients get nothing that is the admin port's, and certificates are read again
+    let mut plain = Client::connect(port);
+    plain.send(b"version\r\n");
+    let (rest, _) = plain.rest();
+    assert!(!String::from_utf8_lossy(&rest).contains("->"), "{rest:?}");
+    let old = fs::read(keys.path("admin.crt")).unwrap();
+    keys.make("admin", "localhost");
+    assert_ne!(fs::read(keys.path("admin.crt")).unwrap(), old);
+    broker.hang_up();
+    assert!(!answers(&keys.path("admin.crt")).is_empty());
+}

@@ -102,11 +102,14 @@ fn start(runtime: &Runtime, text: String) -> Result<(port::Handle, tokio::task::
         .map_err(|_| format!("the configuration: {:?}", reading.diagnostics))?;
     let env = Environment {
         doors: Arc::default(),
+        events: Arc::default(),
         names: Arc::default(),
         claims: Arc::new(Claims::default()),
         metrics: Arc::new(Metrics::new().map_err(|error| error.to_string())?),
         status: StatusTable::new(),
         signature: "data_path".into(),
+        traces: Arc::default(),
+        leds: Arc::default(),
     };
     let _inside = runtime.enter();
     Ok(port::start(connection, env))

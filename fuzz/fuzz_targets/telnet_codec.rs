@@ -1,10 +1,11 @@
-//! Any bytes of a client through the telnet codec: see `serbroker::telnet::exercise::check`.
+//! Any bytes through both ends of telnet: see `serbroker::telnet::exercise`.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    if let Err(broken) = serbroker::telnet::exercise::check(data) {
+    use serbroker::telnet::exercise::{check, check_client};
+    if let Err(broken) = check(data).and_then(|()| check_client(data)) {
         panic!("{broken}");
     }
 });

@@ -26,7 +26,7 @@ pub struct Port {
     /// Path of the device.
     pub device: String,
     /// Line settings, for instance `9600N81`.
-    pub line: String,
+    pub line: Option<String>,
     /// Seconds after which an idle client is closed; absent: never.
     pub timeout: Value<Option<u64>>,
     /// Every option that could be written for this port.
@@ -123,8 +123,8 @@ fn port(connection: &Connection, trace: &Trace<'_>) -> Port {
         listens: Value { value: accepter.text.to_string(), from: From::file(&raw.accepter.span) },
         address: values::address_text(&accepter.tcp),
         opens: Value { value: connector.text.to_string(), from: From::file(&raw.connector.span) },
-        device: connector.device.path.to_string(),
-        line: connector.device.line.to_string(),
+        device: connector.label().to_string(),
+        line: connector.device().map(|device| device.line.to_string()),
         timeout: Value { value: timeout.map(|t| t.as_secs()), from: timeout_from },
         options: settings(connection, trace),
     }
@@ -134,7 +134,8 @@ fn port(connection: &Connection, trace: &Trace<'_>) -> Port {
 fn settings(connection: &Connection, trace: &Trace<'_>) -> Vec<Setting> {
     let in_force = values::in_force(connection);
     let has = |place: Place| match place {
-        Place::Connection | Place::Serial | Place::Layer("serialdev") => true,
+        Place::Connection => true,
+        Place::Serial | Place::Layer("serialdev") => connection.connector.device().is_some(),
         Place::Layer(_) => in_force.iter().any(|value| value.place == place),
         Place::Admin => false,
     };
@@ -155,10 +156,17 @@ fn settings(connection: &Connection, trace: &Trace<'_>) -> Vec<Setting> {
 
 /// Whether what was written for one option decides about the value of another.
 fn decides(written: &Row, shown: &Row) -> bool {
-    let same = written.place == shown.place && written.name == shown.name;
+    let same_place = |a: &Row, b: &Row| a.place == b.place;
+    let same = same_place(written, shown) && written.name == shown.name;
     // NONE, 8databits and their like are parts of the speed
     let part = written.kind == Kind::Flag && shown.place == Place::Serial && shown.name == "speed";
-    same || part || written.name == "nouucplock" && shown.name == "uucplock"
+    let whole = |what: &str| {
+        written.name == format!("trace-{what}")
+            && shown.name.starts_with("trace-")
+            && shown.name.ends_with(what)
+    };
+    let all_files = same_place(written, shown) && (whole("hexdump") || whole("timestamp"));
+    same || part || all_files || written.name == "nouucplock" && shown.name == "uucplock"
 }
 
 fn setting(row: &'static Row, known: Option<&InForce>, written: Option<&Written>) -> Setting {
@@ -208,7 +216,11 @@ fn one(out: &mut String, port: &Port) {
         ["listens".to_owned(), listens.value.clone(), listens.from.text()],
         ["address".to_owned(), address.clone(), String::new()],
         ["opens".to_owned(), opens.value.clone(), opens.from.text()],
-        ["device".to_owned(), format!("{device} {line}"), String::new()],
+        [
+            "device".to_owned(),
+            line.as_ref().map_or_else(|| device.clone(), |line| format!("{device} {line}")),
+            String::new(),
+        ],
         [
             "timeout".to_owned(),
             timeout.value.map_or_else(never, |seconds| format!("{seconds} s")),
@@ -290,7 +302,7 @@ mod tests {
         let at = |line: usize, column: usize| format!("t:{line}:{column}");
         assert_eq!(ports[0].name.from.text(), at(8, 3));
         assert_eq!((ports[0].listens.from.text(), ports[0].address.as_str()), (at(9, 15), "127.0.0.1,2000"));
-        assert_eq!((ports[0].device.as_str(), ports[0].line.as_str()), ("/dev/ttyS0", "19200E72"));
+        assert_eq!((ports[0].device.as_str(), ports[0].line.as_deref()), ("/dev/ttyS0", Some("19200E72")));
         assert_eq!((ports[0].timeout.value, ports[0].timeout.from.text()), (Some(60), at(10, 14)));
         let shows = |place, name| shows(&ports, place, name);
         assert_eq!(shows("options", "kickolduser"), (Some("true".into()), at(13, 7), true));

@@ -2,7 +2,7 @@
 
 use super::error::{Diagnostic, Severity, Source, Span};
 use super::files::{self, MAX_FILE};
-use super::raw::{Origin, RawFile, RawOption, RawValue, Spanned};
+use super::raw::{Origin, RawAdmin, RawFile, RawOption, RawValue, Spanned};
 use super::{legacy, yaml};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -17,6 +17,8 @@ pub struct Inputs {
     pub yaml: Vec<String>,
     /// `-C`: legacy lines, read after the file.
     pub legacy: Vec<String>,
+    /// `-p`: the accepter of the admin port, before any other.
+    pub admin: Option<String>,
     /// `-C`: the directory with the key and the certificate of accepters that name none.
     pub keys: Option<PathBuf>,
 }
@@ -71,13 +73,15 @@ pub fn load(inputs: &Inputs) -> (RawFile, Vec<Diagnostic>) {
     }
     let parts = [(yaml.file, yaml.diagnostics), (lines.file, lines.diagnostics)];
     let mut file = RawFile::default();
+    file.admins.extend(inputs.admin.as_deref().map(flag_admin));
     let mut diagnostics = problems;
     let [first, second] = parts;
     for (part, found) in if yaml_first { [first, second] } else { [second, first] } {
         file.connections.extend(part.connections);
         file.rotators.extend(part.rotators);
+        file.admins.extend(part.admins);
         file.settings.extend(part.settings);
-        file.later.extend(part.later);
+        file.leds.extend(part.leds);
         diagnostics.extend(found);
     }
     if let Some(dir) = &inputs.keys {
@@ -102,7 +106,18 @@ pub fn load(inputs: &Inputs) -> (RawFile, Vec<Diagnostic>) {
     (file, diagnostics)
 }
 
-/// Gives every connection the key and the certificate of `dir` as defaults, which weigh less than
+/// The admin port of the command line.
+fn flag_admin(accepter: &str) -> RawAdmin {
+    let place = Span { source: Arc::new(Source::new("-p", accepter)), start: 0, end: accepter.len() };
+    RawAdmin {
+        accepter: Spanned { value: accepter.to_owned(), span: place.clone() },
+        place,
+        defaults: Vec::new(),
+        options: Vec::new(),
+    }
+}
+
+/// Gives every connection and the admin port the key and the certificate of `dir` as defaults, which weigh less than
 /// defaults of the file.
 fn default_keys(file: &mut RawFile, dir: &Path) {
     let source = Arc::new(Source::new("-C", dir.display().to_string()));
@@ -114,9 +129,10 @@ fn default_keys(file: &mut RawFile, dir: &Path) {
             span: span.clone(),
         }),
     };
-    for connection in &mut file.connections {
+    let connections = file.connections.iter_mut().map(|connection| &mut connection.defaults);
+    for defaults in connections.chain(file.admins.iter_mut().map(|admin| &mut admin.defaults)) {
         let keys = [("key", "ser2net.key"), ("cert", "ser2net.crt")].map(default);
-        connection.defaults.splice(0..0, keys);
+        defaults.splice(0..0, keys);
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod announce;
+pub mod connector;
 pub mod convert;
 pub mod error;
 pub mod explain;
@@ -17,16 +18,18 @@ pub mod raw;
 pub mod render;
 pub mod resolve;
 pub mod suggest;
+mod tap;
 pub mod values;
 pub mod yaml;
 
-use crate::serial::settings::DeviceConfig;
 use announce::Announce;
+pub use connector::Connector;
 use ipnet::IpNet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+pub use tap::{LED_CLASS, LED_DURATION_MS, Led, TraceFile, Traces};
 
 /// All that the program runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,8 +38,12 @@ pub struct Config {
     pub connections: Vec<Arc<Connection>>,
     /// The rotators, in the order of the file; names are unique among them.
     pub rotators: Vec<Arc<Rotator>>,
+    /// The admin port; `None`: there is none.
+    pub admin: Option<Arc<Admin>>,
     /// Where health is served; `None`: nowhere.
     pub metrics: Option<SocketAddr>,
+    /// The LEDs that connections can use; names are unique.
+    pub leds: Vec<Arc<Led>>,
 }
 
 /// One accepter joined to one connector. It is shared by all that need it, and so are its texts.
@@ -69,6 +76,15 @@ pub struct Rotator {
     /// Those of [`Options`] that limit and care for clients on their way in; the options of the
     /// member hold for the rest.
     pub options: Options,
+}
+
+/// Where administrators come in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// What listens.
+    pub accepter: Accepter,
+    /// Who may connect, as networks; `None`: everybody.
+    pub allow: Option<Vec<IpNet>>,
 }
 
 /// What listens: filters on top of a transport.
@@ -131,15 +147,6 @@ pub struct TcpListen {
     pub nodelay: bool,
     /// `SO_REUSEADDR` on the listener.
     pub reuseaddr: bool,
-}
-
-/// What is opened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Connector {
-    /// As written (after substitution); `\d` in strings, and equal texts share a device.
-    pub text: Arc<str>,
-    /// The serial device.
-    pub device: DeviceConfig,
 }
 
 /// Options of a connection, all with their values.
@@ -205,6 +212,12 @@ pub struct Options {
     pub keepalive: Option<Keepalive>,
     /// A client that does not acknowledge what was sent for so long is taken for dead.
     pub user_timeout: Option<Duration>,
+    /// Trace files.
+    pub traces: Traces,
+    /// Flashes when the device is written to.
+    pub led_tx: Option<Arc<Led>>,
+    /// Flashes when the device sends.
+    pub led_rx: Option<Arc<Led>>,
 }
 
 /// What is done about a client that takes less than the device sends (`slow-client`).

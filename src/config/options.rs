@@ -5,6 +5,7 @@
 
 mod table;
 
+use std::time::Duration;
 pub use table::OPTIONS;
 
 /// An option.
@@ -79,6 +80,13 @@ pub enum Kind {
     Mode,
     /// `before:after[:flag...]` or `off`.
     Rs485,
+    /// A time: numbers with `D H M s m u n` behind them (gensio(5), gtime), or a plain number of
+    /// this unit where there is one.
+    Time(Option<char>),
+    /// File mode: three octal digits.
+    FileMode,
+    /// One digit of a file mode, or letters of `rwx`.
+    FileModePart,
     /// A word that stands alone: `EVEN`. Compared with regard to case.
     Flag,
 }
@@ -103,6 +111,10 @@ pub enum Value {
     Bool(bool),
     /// Of [`Kind::Int`] and [`Kind::IntOrOff`]; `None` is `off`.
     Int(Option<u32>),
+    /// Of [`Kind::Time`].
+    Time(Duration),
+    /// Of [`Kind::FileMode`] and [`Kind::FileModePart`].
+    Mode(u32),
     /// Of all other kinds: not looked at further.
     Text(String),
 }
@@ -207,6 +219,60 @@ pub fn number_of(text: &str) -> Option<i128> {
     Some(if negative { -value } else { value })
 }
 
+/// Reads a time of gensio(5): `1H30M`, `500m`; a plain number counts `unit`s, if there is a
+/// unit. `None` when it is no time, or longer than the largest [`Duration`].
+pub fn time_of(text: &str, unit: Option<char>) -> Option<Duration> {
+    let nanoseconds = |letter| {
+        Some(match letter {
+            'D' => 86_400_000_000_000_u128,
+            'H' => 3_600_000_000_000,
+            'M' => 60_000_000_000,
+            's' => 1_000_000_000,
+            'm' => 1_000_000,
+            'u' => 1000,
+            'n' => 1,
+            _ => return None,
+        })
+    };
+    let mut rest = text;
+    let mut sum = 0_u128;
+    loop {
+        let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let number: u128 = rest.get(..digits)?.parse().ok()?;
+        let mut letters = rest.get(digits..)?.chars();
+        let letter = letters.next();
+        // a unit can only be left out of a number that stands alone
+        let factor = match letter {
+            None if digits == text.len() => nanoseconds(unit?)?,
+            None => return None,
+            Some(letter) => nanoseconds(letter)?,
+        };
+        sum = sum.checked_add(number.checked_mul(factor)?)?;
+        rest = letters.as_str();
+        if rest.is_empty() {
+            let seconds = u64::try_from(sum / 1_000_000_000).ok()?;
+            return Some(Duration::new(seconds, (sum % 1_000_000_000) as u32));
+        }
+    }
+}
+
+/// Reads one digit of a file mode: `0` to `7`, or letters of `rwx`.
+fn mode_part_of(text: &str) -> Option<u32> {
+    if let [digit @ b'0'..=b'7'] = text.as_bytes() {
+        return Some(u32::from(digit - b'0'));
+    }
+    text.chars().try_fold(0, |mode, c| {
+        Some(
+            mode | match c {
+                'r' => 4,
+                'w' => 2,
+                'x' => 1,
+                _ => return None,
+            },
+        )
+    })
+}
+
 impl Row {
     /// Reads a value as text; `None`: the option was written without one.
     ///
@@ -266,6 +332,18 @@ impl Row {
             {
                 Err(format!("{name} needs a value"))
             }
+            Kind::Time(unit) => time_of(given, unit).map_or_else(
+                || Err(format!("{name} must be a time like 2s, 500m (milliseconds) or 1M30s, not '{given}'")),
+                |time| plain(Value::Time(time)),
+            ),
+            Kind::FileMode => match u32::from_str_radix(given, 8) {
+                Ok(mode) if given.len() == 3 && !given.starts_with('+') => plain(Value::Mode(mode)),
+                _ => Err(format!("{name} must be three octal digits like 660, not '{given}'")),
+            },
+            Kind::FileModePart => match mode_part_of(given) {
+                Some(mode) if text.is_some() => plain(Value::Mode(mode)),
+                _ => Err(format!("{name} must be a digit 0 to 7 or letters of rwx, not '{given}'")),
+            },
             Kind::Mode | Kind::Rs485 if text.is_none() => Err(format!("{name} needs a value")),
             _ => plain(Value::Text(given.to_owned())),
         }

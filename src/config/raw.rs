@@ -18,10 +18,12 @@ pub struct RawFile {
     pub connections: Vec<RawConnection>,
     /// Rotators in file order.
     pub rotators: Vec<RawRotator>,
+    /// Admin ports in file order; only the first is used.
+    pub admins: Vec<RawAdmin>,
     /// serbroker's own top-level settings (`metrics`, …) as path and scalar text.
     pub settings: Vec<(Spanned<String>, RawValue)>,
-    /// Constructs that are understood but not acted on yet (admin, led …).
-    pub later: Vec<Spanned<String>>,
+    /// LEDs in file order.
+    pub leds: Vec<RawLed>,
 }
 
 /// A connection as written.
@@ -60,6 +62,30 @@ pub struct RawRotator {
     pub options: Vec<RawOption>,
     /// The front end that read it.
     pub origin: Origin,
+}
+
+/// An LED as written.
+#[derive(Clone, Debug)]
+pub struct RawLed {
+    /// Anchor, key or name of the LED: line.
+    pub name: Spanned<String>,
+    /// `driver:`.
+    pub driver: Option<Spanned<String>>,
+    /// Options in order; later ones win.
+    pub options: Vec<(Spanned<String>, Spanned<RawValue>)>,
+}
+
+/// An admin port as written.
+#[derive(Clone, Debug)]
+pub struct RawAdmin {
+    /// Where it stands, for mistakes that have no place of their own.
+    pub place: Span,
+    /// Accepter string, substitutions done.
+    pub accepter: Spanned<String>,
+    /// The `default:` values that were in force, named `class:name`, or `:name` without a class.
+    pub defaults: Vec<RawOption>,
+    /// Options in order; later ones win.
+    pub options: Vec<RawOption>,
 }
 
 /// Name and value of an option.

@@ -2,13 +2,15 @@
 //!
 //! A mistake costs the connection that it is in, never the others. So does a construct that this
 //! version does not act on, unless the connection is the same without it for its clients and its
-//! device (tracing, mDNS, LEDs …): those are left out with a warning.
+//! device (mDNS …): those are left out with a warning.
 
 mod accepter;
 mod access;
+mod admin;
 mod connection;
 mod connector;
 mod layers;
+mod leds;
 mod report;
 mod rotator;
 mod serial;
@@ -32,6 +34,8 @@ struct Common {
     /// Origins are kept.
     trace: bool,
     services: String,
+    /// The LEDs by name.
+    leds: leds::Named,
     /// As they are when nothing is written.
     options: Options,
 }
@@ -69,8 +73,9 @@ fn resolve_with(raw: &RawFile, services: String, trace: bool) -> (Config, Vec<Di
     let (metrics, allow) = settings(raw, &mut diagnostics);
     let allow_span =
         raw.settings.iter().rfind(|(path, _)| path.value == "allow").map(|(path, _)| path.span.clone());
-    let common = Common { allow, allow_span, trace, services, options: Options::default() };
-    let mut config = Config { connections: Vec::new(), rotators: Vec::new(), metrics };
+    let (leds, named) = leds::resolve(&raw.leds, &mut diagnostics);
+    let common = Common { allow, allow_span, trace, services, leds: named, options: Options::default() };
+    let mut config = Config { connections: Vec::new(), rotators: Vec::new(), admin: None, metrics, leds };
     let mut names: HashMap<&str, &Span> = HashMap::new();
     for connection in &raw.connections {
         let name = &connection.name;
@@ -111,10 +116,9 @@ fn resolve_with(raw: &RawFile, services: String, trace: bool) -> (Config, Vec<Di
         config.rotators.extend(resolved.map(Arc::new));
         diagnostics.extend(found);
     }
-    for later in &raw.later {
-        let message = format!("{} is not yet active", later.value);
-        diagnostics.push(Diagnostic::new(Severity::Warning, later.span.clone(), message).later());
-    }
+    let (admin, found) = admin::resolve(&raw.admins, &common);
+    config.admin = admin.map(Arc::new);
+    diagnostics.extend(found);
     // A default in force for many connections says the same thing for each of them.
     let mut seen = HashSet::new();
     diagnostics.retain(|d| {
@@ -175,3 +179,7 @@ mod tests;
 #[cfg(test)]
 #[path = "resolve/tests_files.rs"]
 mod tests_files;
+
+#[cfg(test)]
+#[path = "resolve/tests_connectors.rs"]
+mod tests_connectors;

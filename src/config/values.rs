@@ -3,12 +3,15 @@
 //! field that is missing here does not compile.
 
 use super::announce::Announce;
+mod connector;
+
 use super::options::{self, Place, Row};
 use super::{
-    Accepter, Connection, Connector, Family, Options, TcpListen, TelnetOptions, Template, TlsOptions,
+    Accepter, Connection, Family, Led, Options, TcpListen, TelnetOptions, Template, TlsOptions, Traces,
 };
 use crate::serial::settings::{DeviceConfig, Flow, LineSettings, Rs485};
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 /// An option with the value in force.
 #[derive(Clone, Copy, Debug)]
@@ -52,8 +55,7 @@ pub fn in_force(connection: &Connection) -> Vec<InForce> {
     let Connection { name: _, enabled: _, timeout: _, accepter, connector, options } = connection;
     let mut list = of_options(options);
     list.extend(of_accepter(accepter));
-    let Connector { text: _, device } = connector;
-    list.extend(of_device(device));
+    list.extend(connector::of_connector(connector));
     list
 }
 
@@ -104,7 +106,13 @@ pub fn of_options(options: &Options) -> Vec<InForce> {
         keepalive,
         user_timeout,
         announce,
+        traces,
+        led_tx,
+        led_rx,
     } = options;
+    let Traces { read, write, both } = traces;
+    let files = [read, write, both];
+    let led = |led: &Option<Arc<Led>>| led.as_ref().map(|led| led.name.to_string());
     let of = |name| slot(Place::Connection, name);
     let text = |t: &Option<Template>| t.as_ref().map(|t| String::from_utf8_lossy(&t.0).into_owned());
     let remaddr: Vec<String> = remaddr
@@ -150,6 +158,20 @@ pub fn of_options(options: &Options) -> Vec<InForce> {
         of("slow-client-limit").is(slow_client_limit),
         of("keepalive").is(&keepalive.map_or_else(off, |k| k.to_string())),
         of("user-timeout").is(&user_timeout.map_or_else(off, |t| t.as_secs().to_string())),
+        of("trace-read").maybe(text(&read.name)),
+        of("trace-write").maybe(text(&write.name)),
+        of("trace-both").maybe(text(&both.name)),
+        // they say something about the three that follow, and so stand before them
+        of("trace-hexdump").is(&files.iter().all(|file| file.hexdump)),
+        of("trace-timestamp").is(&files.iter().all(|file| file.timestamp)),
+        of("trace-read-hexdump").is(&read.hexdump),
+        of("trace-read-timestamp").is(&read.timestamp),
+        of("trace-write-hexdump").is(&write.hexdump),
+        of("trace-write-timestamp").is(&write.timestamp),
+        of("trace-both-hexdump").is(&both.hexdump),
+        of("trace-both-timestamp").is(&both.timestamp),
+        of("led-tx").maybe(led(led_tx)),
+        of("led-rx").maybe(led(led_rx)),
     ];
     list.extend(of_announce(announce.as_deref()));
     list
@@ -202,13 +224,17 @@ pub fn of_accepter(accepter: &Accepter) -> Vec<InForce> {
 /// The address that a listener binds, as accepters write it: `ipv4,127.0.0.1,2000`.
 pub fn address_text(tcp: &TcpListen) -> String {
     let TcpListen { family, host, port, nodelay: _, reuseaddr: _ } = tcp;
+    host_text(*family, host.as_deref(), *port)
+}
+
+fn host_text(family: Family, host: Option<&str>, port: u16) -> String {
     let family = match family {
         Family::Any => "",
         Family::V4 => "ipv4,",
         Family::V6 => "ipv6,",
         Family::V6Mapped => "ipv6n4,",
     };
-    let host = host.as_ref().map(|host| format!("{host},")).unwrap_or_default();
+    let host = host.map(|host| format!("{host},")).unwrap_or_default();
     format!("{family}{host}{port}")
 }
 
@@ -227,7 +253,6 @@ pub fn of_device(device: &DeviceConfig) -> Vec<InForce> {
         drain_ms,
         stall_ms,
     } = device;
-    let hundredths = |ms: &u32| (ms / 10).to_string();
     let LineSettings { baud: _, size: _, parity: _, stop: _, flow, local, hangup_when_done } = line;
     let Flow { xonxoff, rtscts } = flow;
     let of = |name| slot(Place::Serial, name);
@@ -244,8 +269,9 @@ pub fn of_device(device: &DeviceConfig) -> Vec<InForce> {
         of("rts").maybe(rts.map(|on| on.to_string())),
         of("rs485").maybe(rs485.as_ref().map(rs485_text)),
         slot(Place::Layer("serialdev"), "uucplock").is(uucp_lock),
-        slot(Place::Layer("serialdev"), "drain_time").maybe(drain_ms.as_ref().map(hundredths)),
-        slot(Place::Layer("serialdev"), "char_drain_wait").maybe(stall_ms.as_ref().map(hundredths)),
+        slot(Place::Layer("serialdev"), "drain_time").maybe(drain_ms.map(|ms| (ms / 10).to_string())),
+        slot(Place::Layer("serialdev"), "char_drain_wait")
+            .is(&stall_ms.map_or_else(|| "off".to_owned(), |ms| (ms / 10).to_string())),
     ]
 }
 
@@ -269,6 +295,7 @@ fn rs485_text(conf: &Rs485) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Connector;
 
     fn sample() -> Connection {
         Connection {
@@ -280,7 +307,7 @@ mod tests {
                 tls: Some(TlsOptions { key: "k".into(), cert: "c".into(), ca: None, client_auth: false }),
                 tcp: TcpListen { family: Family::Any, host: None, port: 1, nodelay: true, reuseaddr: true },
             },
-            connector: Connector { text: "/dev/x".into(), device: DeviceConfig::new("/dev/x") },
+            connector: Connector::serial("/dev/x", DeviceConfig::new("/dev/x")),
             timeout: None,
             options: Options::default(),
         }
@@ -288,14 +315,21 @@ mod tests {
 
     #[test]
     fn every_value_is_an_option_of_the_table_and_every_active_option_has_a_value() {
-        let list = in_force(&sample());
+        let mut list = in_force(&sample());
+        for target in connector::samples() {
+            list.extend(connector::of_connector(&target));
+        }
         for value in &list {
             assert!(value.row().is_some(), "{value:?}");
         }
         for row in options::OPTIONS.iter().filter(|row| row.status == options::Status::Active) {
             // parts of the speed, or ways to say the same as another option
             let part = row.kind == options::Kind::Flag
-                || matches!(row.name, "nouucplock" | "custspeed" | "mode" | "allow-authfail");
+                // all of them are refused
+                || row.place == Place::Admin
+                || matches!(row.name, "nouucplock" | "custspeed" | "mode")
+                || row.place == Place::Layer("trace") && matches!(row.name, "stderr" | "stdout")
+                || matches!(row.name, "umode" | "gmode" | "omode");
             let found = list.iter().any(|v| v.place == row.place && v.name == row.name);
             assert!(found != part, "{:?} {}", row.place, row.name);
         }

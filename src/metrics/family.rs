@@ -6,7 +6,7 @@
 //! <https://prometheus.io/docs/instrumenting/exposition_formats/>.
 
 use super::labels::{CloseReason, DeviceFailure, Direction, DropDirection, DropReason, Label, PortState};
-use super::labels::{Refusal, SerialError};
+use super::labels::{Refusal, SerialError, TraceDrop};
 use super::port::PortMetrics;
 use std::fmt::Write;
 use std::sync::Arc;
@@ -112,6 +112,12 @@ const FAMILIES: &[Family] = &[
         "Malformed or endless telnet sequences from clients.",
         &[],
         |port, _| port.telnet_malformed.get(),
+    ),
+    counter(
+        "trace_dropped_bytes_total",
+        "Bytes of data that are missing in trace files, by reason.",
+        &[label::<TraceDrop>("reason")],
+        |port, i| port.trace_dropped.at(i),
     ),
 ];
 

@@ -132,6 +132,8 @@ labels! {
         Shutdown = "shutdown",
         /// The client read so slowly that it stood in the way of others.
         SlowReader = "slow_reader",
+        /// The admin port asked for it.
+        Admin = "admin",
     }
 }
 
@@ -151,6 +153,7 @@ impl CloseReason {
             Self::Reloaded => "the configuration changed",
             Self::Disabled => "switched off in the configuration",
             Self::Shutdown => "the program ends",
+            Self::Admin => "closed from the admin port",
             Self::SlowReader => "read too slowly while other clients kept up",
         }
     }
@@ -238,6 +241,18 @@ labels! {
         NoClient = "no_client",
         /// A client was closed before it got them.
         ClientClosed = "client_closed",
+        /// The admin port's monitor did not keep up; clients and device got them.
+        Monitor = "monitor",
+    }
+}
+
+labels! {
+    /// Why bytes are missing in trace files.
+    TraceDrop {
+        /// The files are written more slowly than data comes.
+        QueueFull = "queue_full",
+        /// A file could not be opened or written.
+        WriteFailed = "write_failed",
     }
 }
 
@@ -292,6 +307,7 @@ mod tests {
         consistent::<DeviceFailure>();
         consistent::<DropDirection>();
         consistent::<DropReason>();
+        consistent::<TraceDrop>();
         consistent::<SerialError>();
         consistent::<ReloadOutcome>();
     }

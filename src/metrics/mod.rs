@@ -14,7 +14,7 @@ mod usage;
 
 pub use labels::{
     CloseReason, DeviceFailure, Direction, DropDirection, DropReason, PortState, Refusal, ReloadOutcome,
-    RotatorRefusal, SerialError,
+    RotatorRefusal, SerialError, TraceDrop,
 };
 pub use port::{PortCounters, PortMetrics};
 pub use rotator::{RotatorMetrics, RotatorStatus};

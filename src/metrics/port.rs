@@ -2,6 +2,7 @@
 
 use super::labels::{
     CloseReason, DeviceFailure, Direction, DropDirection, DropReason, Label, PortState, Refusal, SerialError,
+    TraceDrop,
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -95,6 +96,7 @@ pub struct PortMetrics {
     pub(super) dropped: [Counters<DropReason, { DropReason::ALL.len() }>; DropDirection::ALL.len()],
     pub(super) serial_errors: Counters<SerialError, { SerialError::ALL.len() }>,
     pub(super) telnet_malformed: Counter,
+    pub(super) trace_dropped: Counters<TraceDrop, { TraceDrop::ALL.len() }>,
     pub(super) state: Choice<PortState>,
     pub(super) fault: Choice<DeviceFailure>,
     listening: AtomicBool,
@@ -157,6 +159,7 @@ impl PortMetrics {
             dropped: Default::default(),
             serial_errors: Counters::default(),
             telnet_malformed: Counter::default(),
+            trace_dropped: Counters::default(),
             state: Choice::none(),
             fault: Choice::none(),
             listening: AtomicBool::new(false),
@@ -225,6 +228,11 @@ impl PortMetrics {
     /// A client sent telnet that is malformed or endless.
     pub fn telnet_malformed(&self, count: u64) {
         self.telnet_malformed.add(count);
+    }
+
+    /// Bytes are missing in trace files.
+    pub fn trace_dropped(&self, reason: TraceDrop, count: usize) {
+        self.trace_dropped.add(reason, count as u64);
     }
 
     /// Clients that were let in and are not gone.

@@ -56,8 +56,7 @@ pub enum TlsError {
 /// When a file cannot be read, holds no key or certificate, or the two do not belong together.
 pub fn acceptor(options: &TlsOptions) -> Result<Acceptor, TlsError> {
     let chain = certificates("certificate", &options.cert)?;
-    let key =
-        PrivateKeyDer::from_pem_file(&options.key).map_err(|e| pem_error("private key", &options.key, &e))?;
+    let key = private_key(&options.key)?;
     let provider = Arc::new(ring::default_provider());
     let pair = |e: &dyn std::fmt::Display| TlsError::Pair {
         key: options.key.display().to_string(),
@@ -86,7 +85,16 @@ pub fn acceptor(options: &TlsOptions) -> Result<Acceptor, TlsError> {
     Ok(Acceptor(TlsAcceptor::from(Arc::new(config))))
 }
 
-fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+/// The private key in a PEM file.
+pub(crate) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_file(path).map_err(|e| pem_error("private key", path, &e))
+}
+
+/// The certificates in a PEM file, at least one.
+pub(crate) fn certificates(
+    what: &'static str,
+    path: &Path,
+) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let certs: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect)
         .map_err(|e| pem_error(what, path, &e));

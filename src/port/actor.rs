@@ -1,6 +1,7 @@
 //! The task of a port: its state, and the one poll function that moves everything on.
 
 use super::Command;
+use super::ask::{Events, Overrides};
 use super::batch::Batch;
 use super::connback::CallBack;
 use super::device::DeviceState;
@@ -10,8 +11,11 @@ use super::matcher::Matcher;
 use super::offer::Doors;
 use super::outbuf::OutBuf;
 use super::session::Session;
+use super::tap::Tap;
+use super::taps::Taps;
 use super::visitors::Leaving;
 use crate::config::Connection;
+use crate::led::Leds;
 use crate::log::RepeatLimiter;
 use crate::metrics::{CloseReason, Metrics};
 use crate::net::listener::Listener;
@@ -19,6 +23,7 @@ use crate::net::names::Names;
 use crate::net::tls::{self, Acceptor};
 use crate::status::{PortInfo, PortReporter, StatusTable};
 use crate::timer::PreciseTimer;
+use crate::trace::Traces;
 use std::collections::HashSet;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -52,8 +57,14 @@ pub struct Environment {
     pub doors: Arc<Doors>,
     /// Look-ups of the names that listeners are bound to.
     pub names: Arc<Names>,
+    /// Who is told of clients that come and go.
+    pub events: Arc<Events>,
     /// RFC 2217 signature of ports without the option.
     pub signature: Arc<str>,
+    /// Who writes trace files.
+    pub traces: Arc<Traces>,
+    /// Who lights LEDs.
+    pub leds: Arc<Leds>,
 }
 
 /// Connector texts that are in use.
@@ -110,9 +121,15 @@ pub(super) struct Port {
     pub(super) duels: Duels,
     /// The connections that the port makes itself.
     pub(super) callback: Option<Box<CallBack>>,
+    /// Those that only watch: trace files and LEDs.
+    pub(super) taps: Taps,
     pub(super) phase: Phase,
     pub(super) report: PortReporter,
     pub(super) errors: RepeatLimiter<&'static str>,
+    /// What administrators changed.
+    pub(super) overrides: Overrides,
+    /// Who watches the bytes.
+    pub(super) tap: Option<Tap>,
     /// Set by whatever changed the state of the port, clients or device. A poll ends when a round
     /// sets neither this nor `carried`.
     pub(super) moved: bool,
@@ -150,15 +167,18 @@ impl Port {
             leaving: Vec::new(),
             dev: DeviceState::Closed,
             to_dev: OutBuf::default(),
-            batch: Batch::new(&conn.options, None, &conn.connector.device.line),
+            batch: Batch::new(&conn.options, None, &conn.connector.line()),
             batch_due: None,
             batch_timer: None,
             closeon: None,
             duels: Duels::default(),
             callback: CallBack::new(&conn.options),
+            taps: Taps::new(&conn.options, &env.leds),
             phase: Phase::Running,
             report,
             errors: RepeatLimiter::new(COMPLAINT_WINDOW, 16),
+            overrides: Overrides::default(),
+            tap: None,
             moved: false,
             carried: false,
             now: Instant::now(),
@@ -172,7 +192,10 @@ impl Port {
     }
 
     /// Listens as `conn` says.
-    fn start_listening(&mut self) {
+    pub(super) fn start_listening(&mut self) {
+        if self.overrides.off {
+            return;
+        }
         self.tls = None;
         if let Some(options) = &self.conn.accepter.tls {
             match tls::acceptor(options) {
@@ -226,7 +249,7 @@ impl Port {
             if everything {
                 self.poll_timers(cx);
                 self.reap(cx);
-                if self.over() {
+                if self.over(cx) {
                     return Poll::Ready(());
                 }
             }
@@ -263,10 +286,12 @@ impl Port {
                     self.end_all(CloseReason::Disabled);
                 }
                 Some(Command::Refresh) => self.refresh_tls(),
+                Some(Command::Ask(ask)) => self.asked(ask),
                 // nobody can talk to the port any more: end as if asked to
                 Some(Command::Shutdown) | None => {
                     self.phase = Phase::Ending(self.now + SHUTDOWN_LIMIT);
                     self.stop_listening();
+                    self.taps.port_closed("program shutdown");
                     self.end_all(CloseReason::Shutdown);
                 }
             }
@@ -282,7 +307,7 @@ impl Port {
         let _ = done.send(());
     }
 
-    fn stop_listening(&mut self) {
+    pub(super) fn stop_listening(&mut self) {
         self.listener = Listener::stopped(self.conn.accepter.tcp.clone(), Arc::clone(&self.env.names));
         self.report.not_listening(None);
     }
@@ -308,6 +333,8 @@ impl Port {
         if !self.keeps_device() && !self.sessions.iter().any(|s| s.greeted) {
             // newcomers that took the place of kicked clients wait until the device is open again
             self.begin_close(cx);
+            self.end_trace();
+            self.give_opening_up();
         }
         if self.idle()
             && let Some(next) = self.next.take()
@@ -323,7 +350,9 @@ impl Port {
             || next.accepter.tls.is_some();
         self.callback = CallBack::new(&next.options);
         self.conn = next;
-        self.report.describe(info(&self.conn));
+        self.taps = Taps::new(&self.conn.options, &self.env.leds);
+        self.overrides.timeout = None;
+        self.describe();
         self.moved = true;
         if rebind && matches!(self.phase, Phase::Running) {
             // the old sockets go first: the new ones may want the same port
@@ -333,13 +362,13 @@ impl Port {
         info!(port = %self.name, "runs with its new configuration");
     }
 
-    fn over(&mut self) -> bool {
+    fn over(&mut self, cx: &mut Context<'_>) -> bool {
         match self.phase {
             Phase::Running => false,
             Phase::Retiring => self.idle() && self.leaving.is_empty(),
             Phase::Ending(deadline) => {
                 if self.now >= deadline {
-                    self.abandon_device();
+                    self.abandon_device(cx);
                     self.leaving.clear();
                 }
                 self.idle() && self.leaving.is_empty()
@@ -383,6 +412,7 @@ impl Port {
             .chain(self.callback_deadline())
             .chain(self.sessions.iter().filter_map(|s| s.look_due()))
             .chain(self.dev.deadlines())
+            .chain(self.sessions.iter().filter_map(|s| s.owed.due()))
             .min()
     }
 
@@ -405,6 +435,7 @@ impl Port {
             }
         }
         self.poll_device_timers(cx);
+        self.answer_for_far_line(cx);
     }
 
     /// When an idle client is closed: ser2net counts whole seconds from when the device was
@@ -412,7 +443,7 @@ impl Port {
     fn idle_deadline(&self, session: &Session) -> Option<Instant> {
         let timeout = match (session.dialled, self.conn.options.connback_timeout) {
             (Some(_), Some(timeout)) => Some(timeout).filter(|t| !t.is_zero()),
-            _ => self.conn.timeout,
+            _ => self.timeout(),
         }?;
         let epoch = self.dev.opened_at()?;
         let ticks = session.active.saturating_duration_since(epoch).as_secs();
@@ -426,13 +457,19 @@ impl Port {
         }
         self.moved = true;
     }
+
+    /// Tells the table of all ports what this one is.
+    pub(super) fn describe(&self) {
+        let info = info(&self.conn);
+        self.report.describe(PortInfo { enabled: info.enabled && !self.overrides.off, ..info });
+    }
 }
 
 fn info(conn: &Connection) -> PortInfo {
     PortInfo {
         name: conn.name.clone(),
         accepter: conn.accepter.text.clone(),
-        device: conn.connector.device.path.clone(),
+        device: conn.connector.label().clone(),
         enabled: conn.enabled,
     }
 }

@@ -69,8 +69,8 @@ impl Batch {
 
     /// The line settings changed: a character takes another time now.
     pub fn set_line(&mut self, line: &LineSettings) {
-        let tenths = u64::from(self.scale) * char_nanos(line) / 10;
-        self.wait = Duration::from_nanos(tenths).max(self.min).min(self.max.max(self.min));
+        let time = char_time(line) * self.scale / 10;
+        self.wait = time.max(self.min).min(self.max.max(self.min));
     }
 
     /// Looks at `data`, which comes after all that is held.
@@ -127,11 +127,11 @@ impl Batch {
     }
 }
 
-/// Nanoseconds that one character takes on the line: start bit, data, parity and stop bits.
-fn char_nanos(line: &LineSettings) -> u64 {
+/// Time that one character takes on the line: start bit, data, parity and stop bits.
+pub(super) fn char_time(line: &LineSettings) -> Duration {
     let parity = u64::from(line.parity != crate::serial::settings::Parity::None);
     let bits = 1 + u64::from(line.size) + parity + u64::from(line.stop);
-    bits * 1_000_000_000 / u64::from(line.baud.max(1))
+    Duration::from_nanos(bits * 1_000_000_000 / u64::from(line.baud.max(1)))
 }
 
 #[cfg(test)]

@@ -126,7 +126,8 @@ async fn connect(to: ConnectBack, keepalive: Option<Keepalive>) -> io::Result<Tc
 impl Port {
     /// The device is to be open although nobody is connected.
     pub(super) fn keeps_device(&self) -> bool {
-        self.callback.is_some() && self.next.is_none() && matches!(self.phase, Phase::Running)
+        let running = matches!(self.phase, Phase::Running) && !self.overrides.off;
+        running && self.callback.is_some() && self.next.is_none()
     }
 
     /// Device data is wanted for addresses that are not all connected yet.

@@ -14,7 +14,15 @@ impl Port {
     /// client of the port is told of line settings that one of them asks for.
     pub(super) fn request(&mut self, cx: &mut Context<'_>, index: usize, request: Request) {
         self.moved = true;
-        let line = self.dev.open().map_or(self.conn.connector.device.line, |open| open.line);
+        if self.ask_far_line(cx, index, &request) {
+            return;
+        }
+        self.answer(cx, index, request);
+    }
+
+    /// Does what a client asks here.
+    pub(super) fn answer(&mut self, cx: &mut Context<'_>, index: usize, request: Request) {
+        let line = self.dev.open().map_or(self.conn.connector.line(), |open| open.line);
         let reply = match request {
             Request::Signature => {
                 let text = self.signature();
@@ -73,7 +81,7 @@ impl Port {
     }
 
     /// Answers the client that asked and lets the others know.
-    fn tell_all(&mut self, cx: &mut Context<'_>, asker: usize, reply: &Reply) {
+    pub(super) fn tell_all(&mut self, cx: &mut Context<'_>, asker: usize, reply: &Reply) {
         for (i, session) in self.sessions.iter_mut().enumerate() {
             if i == asker {
                 session.send_reply(cx, reply);
@@ -90,7 +98,7 @@ impl Port {
             {
                 open.modem = lines;
             }
-            open.modem.state(None)
+            open.modem.state(None) | open.far_modem
         });
         self.sessions[index].send_notice(cx, Notice::Modem(state), true);
         self.schedule_look();
@@ -147,7 +155,7 @@ impl Port {
 
     /// Sets DTR and RTS in one call and tells their state. A device without modem lines is
     /// answered as if it had them, because clients wait for the answer.
-    fn set_modem(&mut self, dtr: Option<bool>, rts: Option<bool>) -> (bool, bool) {
+    pub(super) fn set_modem(&mut self, dtr: Option<bool>, rts: Option<bool>) -> (bool, bool) {
         let Some(open) = self.dev.open() else { return (dtr.unwrap_or(true), rts.unwrap_or(true)) };
         if (dtr.is_some() || rts.is_some())
             && let Err(e) = open.device.set_modem(dtr, rts)
@@ -158,7 +166,7 @@ impl Port {
         self.dev.open().map_or((true, true), |open| open.remember_outputs(dtr, rts))
     }
 
-    fn purge(&mut self, what: Purge) {
+    pub(super) fn purge(&mut self, what: Purge) {
         if matches!(what, Purge::Receive | Purge::Both) {
             let gone = self.batch.clear();
             self.batch_due = None;
@@ -178,7 +186,7 @@ impl Port {
 
 impl OpenDevice {
     /// State of DTR and RTS after they were set; what the driver says where it has modem lines.
-    fn remember_outputs(&mut self, dtr: Option<bool>, rts: Option<bool>) -> (bool, bool) {
+    pub(super) fn remember_outputs(&mut self, dtr: Option<bool>, rts: Option<bool>) -> (bool, bool) {
         if self.has_modem
             && let Ok(lines) = self.device.modem_lines()
         {

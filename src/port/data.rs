@@ -5,6 +5,7 @@ use super::batch::Decision;
 use super::device::DeviceState;
 use super::scratch;
 use super::session::Held;
+use super::tap::Side;
 use crate::metrics::{CloseReason, Direction, DropDirection, DropReason};
 use crate::serial::IoFailure;
 use crate::serial::request::Request;
@@ -161,10 +162,13 @@ impl Port {
         session.active = self.now;
         session.heard = self.now;
         session.spoke = true;
+        session.payload.0 += data.len() as u64;
+        self.show(Side::Clients, data);
         self.batch.spoken_to();
         if self.conn.options.no_acc_to_con {
             self.dropped(DropDirection::ToDevice, DropReason::OneWay, data.len());
         } else {
+            self.taps.client_said(data);
             self.write_device(cx, data);
         }
     }
@@ -176,6 +180,7 @@ impl Port {
             match open.device.poll_write(cx, data) {
                 Poll::Ready(Ok(n)) => {
                     self.report.metrics().bytes(Direction::ToDevice, n);
+                    self.taps.wrote_device(self.now);
                     data = &data[n..];
                 }
                 Poll::Ready(Err(e)) => return self.write_failed(cx, &e, data.len()),
@@ -192,12 +197,18 @@ impl Port {
             match open.device.poll_write(cx, self.to_dev.pending()) {
                 Poll::Ready(Ok(n)) => {
                     self.report.metrics().bytes(Direction::ToDevice, n);
+                    self.taps.wrote_device(self.now);
                     self.to_dev.consume(n);
                     self.carried = true;
                 }
                 Poll::Ready(Err(e)) => return self.write_failed(cx, &e, 0),
                 Poll::Pending => return,
             }
+        }
+        if let DeviceState::Open(open) = &mut self.dev
+            && let Err(e) = open.device.poll_flush(cx)
+        {
+            self.write_failed(cx, &e, 0);
         }
     }
 
@@ -239,18 +250,22 @@ impl Port {
                 Poll::Ready(Ok(n)) => {
                     self.carried = true;
                     self.report.metrics().bytes(Direction::FromDevice, n);
+                    self.taps.read_device(self.now);
                     self.device_sent(cx, &buf[..n]);
                 }
                 Poll::Ready(Err(e)) => self.device_lost(cx, &e),
             }
         });
+        self.hear_far_line(cx);
     }
 
     /// Sends on what the device sent, at once or gathered.
     fn device_sent(&mut self, cx: &mut Context<'_>, data: &[u8]) {
+        self.show(Side::Device, data);
         if self.conn.options.no_con_to_acc {
             return self.dropped(DropDirection::ToClients, DropReason::OneWay, data.len());
         }
+        self.taps.device_said(data);
         let over = self.closeon.as_mut().is_some_and(|m| m.feed(data));
         match self.batch.decide(data, self.now) {
             Decision::Wait(due) if !over => {

@@ -1,18 +1,23 @@
 //! The device of a port through its life: opening, open, draining, closed, lost.
 
 use super::actor::{Phase, Port};
-use super::batch::Batch;
+use super::attached::Attached;
+use super::batch::{Batch, char_time};
 use super::matcher::Matcher;
 use super::template;
 use crate::clock::LocalTime;
 use crate::config::Template;
+use crate::config::connector::Target;
+use crate::connect::{self, ConnectError, Opening, Stack};
 use crate::metrics::{CloseReason, DeviceFailure, DropDirection, DropReason, PortState, SerialError};
 use crate::serial::request::Notice;
 use crate::serial::settings::LineSettings;
 use crate::serial::{Counters, Device, IoFailure, ModemLines, OpenError, OpenErrorKind, Opened};
+use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
@@ -22,25 +27,42 @@ use tracing::{info, warn};
 const LOOK: Duration = Duration::from_secs(1);
 /// How often the driver is asked whether its output is out while a device is being closed.
 const DRAIN_LOOK: Duration = Duration::from_millis(10);
-/// A device that takes nothing for so long while it is being closed is given up.
-const DRAIN_STALL: Duration = Duration::from_secs(5);
+/// Drivers of USB adapters count what is left in packets of so many characters; the time that one
+/// takes on the line is no stop.
+const DRAIN_PACKET: u32 = 64;
+
+/// A connector that is no serial device and takes nothing for so long (milliseconds) is closed all the same.
+const CHANNEL_STALL_MS: u32 = 5_000;
 
 /// Where the device of a port stands.
-#[derive(Debug)]
 pub(super) enum DeviceState {
     Closed,
     /// open(2) of a tty may block: it runs on a thread of its own.
     Opening(JoinHandle<Result<Opened, OpenError>>),
+    /// Another connector is being opened.
+    Connecting(Opening),
     Open(Box<OpenDevice>),
     /// No client any more; the device is given what it has not taken yet.
     Closing(Box<OpenDevice>, Drain),
 }
 
+impl fmt::Debug for DeviceState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("Closed"),
+            Self::Opening(task) => f.debug_tuple("Opening").field(task).finish(),
+            Self::Connecting(_) => f.write_str("Connecting"),
+            Self::Open(open) => f.debug_tuple("Open").field(open).finish(),
+            Self::Closing(open, drain) => f.debug_tuple("Closing").field(open).field(drain).finish(),
+        }
+    }
+}
+
 /// An open device and what is known of it.
 #[derive(Debug)]
 pub(super) struct OpenDevice {
-    pub(super) device: Device,
-    /// In force now.
+    pub(super) device: Attached,
+    /// In force now, as far as it is known.
     pub(super) line: LineSettings,
     pub(super) break_on: bool,
     /// End of a break of fixed length.
@@ -49,6 +71,8 @@ pub(super) struct OpenDevice {
     pub(super) modem: ModemLines,
     /// The driver has modem lines.
     pub(super) has_modem: bool,
+    /// Modem state that the far end of a connector told last, without its changes.
+    pub(super) far_modem: u8,
     /// What the driver counted when it was asked last; `None`: it does not count.
     counters: Option<Counters>,
     opened_at: Instant,
@@ -66,11 +90,9 @@ pub(super) struct Drain {
     look_at: Instant,
 }
 
-impl OpenDevice {
-    /// Bytes that the driver has yet to send; 1 while only the last character is on its way.
-    fn left_to_send(&mut self) -> usize {
-        // a device that cannot tell has been given everything: it is done
-        self.device.left_to_send().unwrap_or(0)
+impl Drain {
+    fn new(left: usize, now: Instant) -> Self {
+        Self { left, moved_at: now, begun_at: now, look_at: now }
     }
 }
 
@@ -102,8 +124,13 @@ impl DeviceState {
 impl Port {
     /// Starts to open the device; its claim is already taken.
     pub(super) fn begin_open(&mut self) {
-        let config = self.conn.connector.device.clone();
-        self.dev = DeviceState::Opening(tokio::task::spawn_blocking(move || Device::open(&config)));
+        self.dev = if let Target::Serial(config) = &self.conn.connector.target {
+            let config = config.clone();
+            DeviceState::Opening(tokio::task::spawn_blocking(move || Device::open(&config)))
+        } else {
+            let stack = Stack::new(Arc::clone(&self.conn), Arc::clone(&self.env.names));
+            DeviceState::Connecting(connect::open(stack))
+        };
         self.report.state(PortState::Opening);
         self.moved = true;
     }
@@ -113,13 +140,27 @@ impl Port {
             DeviceState::Opening(task) => {
                 let Poll::Ready(result) = Pin::new(task).poll(cx) else { return };
                 self.moved = true;
-                let path = &self.conn.connector.device.path;
+                let path = self.conn.connector.label();
                 let failed = |step, error| OpenError::other(path, step, error);
                 let opened =
                     result.unwrap_or_else(|join| Err(failed("open the device", std::io::Error::other(join))));
                 match opened.and_then(|o| o.register().map_err(|e| failed("watch the device", e))) {
-                    Ok(device) => self.opened(cx, device),
-                    Err(error) => self.open_failed(cx, &error),
+                    Ok(device) => {
+                        let line = device.settings();
+                        self.opened(cx, Attached::Serial(device), line);
+                    }
+                    Err(error) => self.open_failed(cx, &error.into()),
+                }
+            }
+            DeviceState::Connecting(opening) => {
+                let Poll::Ready(result) = opening.as_mut().poll(cx) else { return };
+                self.moved = true;
+                match result {
+                    Ok(channel) => {
+                        let line = self.conn.connector.line();
+                        self.opened(cx, Attached::Channel(channel), line);
+                    }
+                    Err(error) => self.open_failed(cx, &error.into()),
                 }
             }
             DeviceState::Closing(..) => self.poll_drain(cx),
@@ -127,10 +168,10 @@ impl Port {
         }
     }
 
-    fn opened(&mut self, cx: &mut Context<'_>, device: Device) {
-        let line = device.settings();
+    fn opened(&mut self, cx: &mut Context<'_>, device: Attached, line: LineSettings) {
         let lines = device.modem_lines();
         let has_modem = lines.is_ok();
+        self.overrides.opened(self.report.metrics());
         self.dev = DeviceState::Open(Box::new(OpenDevice {
             counters: device.error_counters(),
             line,
@@ -138,6 +179,7 @@ impl Port {
             break_until: None,
             modem: lines.unwrap_or_default(),
             has_modem,
+            far_modem: 0,
             opened_at: self.now,
             look_at: None,
             device,
@@ -146,11 +188,17 @@ impl Port {
         let sendon = text(self, &self.conn.options.sendon);
         self.batch = Batch::new(&self.conn.options, sendon, &line);
         self.closeon = text(self, &self.conn.options.closeon).filter(|t| !t.is_empty()).map(Matcher::new);
-        for trouble in OpenErrorKind::NAMES {
+        self.begin_trace();
+        for trouble in OpenErrorKind::NAMES.into_iter().chain(DeviceFailure::ALL.iter().map(|f| f.as_str())) {
             self.errors.over(&trouble);
         }
         self.report.state(PortState::Open);
-        info!(port = %self.name, device = %self.conn.connector.device.path, "device open at {line}");
+        let device = self.conn.connector.label();
+        if self.conn.connector.device().is_some() {
+            info!(port = %self.name, device = %device, "device open at {line}");
+        } else {
+            info!(port = %self.name, device = %device, "connector open");
+        }
         let first = self.sessions.first().map(|s| s.peer);
         if let Some(template) = self.conn.options.openstr.clone() {
             let text = self.fill(&template, first, None);
@@ -164,18 +212,31 @@ impl Port {
         self.schedule_look();
     }
 
-    fn open_failed(&mut self, cx: &mut Context<'_>, error: &OpenError) {
+    fn open_failed(&mut self, cx: &mut Context<'_>, error: &Refused) {
         self.dev = DeviceState::Closed;
         self.env.claims.give_back(&self.conn.connector.text);
-        self.complain(error.kind.name(), &error.to_string());
+        self.complain(error.name, &error.message);
         self.reopen_later();
-        self.report.failed(error.failure(), error.to_string());
-        let text = format!("Device open failure: {}\r\n", error.client_text());
+        self.report.failed(error.failure, error.message.clone());
+        let text = error.client_text.map(|text| format!("Device open failure: {text}\r\n"));
         for session in &mut self.sessions {
-            if self.conn.options.refusal_text {
+            if self.conn.options.refusal_text
+                && let Some(text) = &text
+            {
                 session.send_text(cx, text.as_bytes());
             }
             session.ending.get_or_insert(CloseReason::OpenFailed);
+        }
+    }
+
+    /// Nobody waits any more for what is being opened. The opening of a serial device is left alone:
+    /// the thread that does it cannot be called back.
+    pub(super) fn give_opening_up(&mut self) {
+        if matches!(self.dev, DeviceState::Connecting(_)) && self.sessions.is_empty() {
+            self.dev = DeviceState::Closed;
+            self.env.claims.give_back(&self.conn.connector.text);
+            self.report.state(PortState::Closed);
+            self.moved = true;
         }
     }
 
@@ -184,6 +245,7 @@ impl Port {
         if !matches!(self.dev, DeviceState::Open(_)) {
             return;
         }
+        self.taps.port_closed("All users disconnected");
         let held = self.batch.clear();
         self.dropped(DropDirection::ToClients, DropReason::ClientClosed, held);
         self.batch_due = None;
@@ -199,7 +261,7 @@ impl Port {
             // a device that refuses this is closed all the same
             let _ = open.device.set_break(false);
         }
-        let drain = Drain { left: usize::MAX, begun_at: self.now, moved_at: self.now, look_at: self.now };
+        let drain = Drain::new(usize::MAX, self.now);
         self.dev = DeviceState::Closing(open, drain);
         self.report.state(PortState::Closing);
         self.moved = true;
@@ -208,19 +270,29 @@ impl Port {
 
     fn poll_drain(&mut self, cx: &mut Context<'_>) {
         self.flush_to_device(cx);
-        let millis = |ms: u32| Duration::from_millis(ms.into());
-        let device = &self.conn.connector.device;
-        let (limit, stall) = (device.drain_ms.map(millis), device.stall_ms.map_or(DRAIN_STALL, millis));
+        let now = self.now;
+        // a channel has a limit of stalling alone
+        let (total, stall) =
+            self.conn.connector.device().map_or((None, Some(CHANNEL_STALL_MS)), |d| (d.drain_ms, d.stall_ms));
         let DeviceState::Closing(open, drain) = &mut self.dev else { return };
-        let left = self.to_dev.len() + open.left_to_send();
+        let packet = char_time(&open.line) * DRAIN_PACKET;
+        let over = |limit: Option<u32>, least: Duration, since: Instant| {
+            limit.is_some_and(|ms| {
+                now.saturating_duration_since(since) >= Duration::from_millis(ms.into()).max(least)
+            })
+        };
+        // a channel is closed behind the last byte
+        let left = match self.to_dev.len() {
+            0 => open.device.left_to_send(cx),
+            waiting => waiting,
+        };
         if left < drain.left {
             drain.left = left;
             drain.moved_at = self.now;
         }
         drain.look_at = self.now + DRAIN_LOOK;
-        let since = |when: Instant| self.now.saturating_duration_since(when);
-        let late = limit.is_some_and(|limit| since(drain.begun_at) >= limit);
-        if left == 0 || late || since(drain.moved_at) >= stall {
+        let given_up = over(total, Duration::ZERO, drain.begun_at) || over(stall, packet, drain.moved_at);
+        if left == 0 || given_up {
             self.finish_close(left);
         }
     }
@@ -251,19 +323,16 @@ impl Port {
     }
 
     /// The program ends and cannot wait any longer for the device.
-    pub(super) fn abandon_device(&mut self) {
+    pub(super) fn abandon_device(&mut self, cx: &mut Context<'_>) {
         match std::mem::replace(&mut self.dev, DeviceState::Closed) {
             DeviceState::Open(mut open) | DeviceState::Closing(mut open, _) => {
-                let left = self.to_dev.len() + open.left_to_send();
-                self.dev = DeviceState::Closing(
-                    open,
-                    Drain { left, begun_at: self.now, moved_at: self.now, look_at: self.now },
-                );
+                let left = self.to_dev.len() + open.device.left_to_send(cx);
+                self.dev = DeviceState::Closing(open, Drain::new(left, self.now));
                 self.finish_close(left);
             }
             // the thread that opens it closes it again
             DeviceState::Opening(task) => task.abort(),
-            DeviceState::Closed => {}
+            DeviceState::Connecting(_) | DeviceState::Closed => {}
         }
     }
 
@@ -276,14 +345,21 @@ impl Port {
         };
         drop(open);
         self.env.claims.give_back(&self.conn.connector.text);
+        self.taps.port_closed("dev read error");
         self.send_batch(cx);
         let unsent = self.to_dev.len();
         self.dropped(DropDirection::ToDevice, DropReason::DeviceClosed, unsent);
         self.to_dev.clear();
-        let path = &self.conn.connector.device.path;
-        let text = format!("device {path} lost: {cause}; it is opened again for the next client");
-        self.complain("lost", &text);
-        self.report.failed(DeviceFailure::Lost, text);
+        let label = self.conn.connector.label();
+        if let (IoFailure::Ended(_), None) = (cause, self.conn.connector.device()) {
+            // what ends in peace will be there again for the next client
+            info!(port = %self.name, "{label}: {cause}; it is opened again for the next client");
+            self.report.state(PortState::Closed);
+        } else {
+            let text = format!("device {label} lost: {cause}; it is opened again for the next client");
+            self.complain("lost", &text);
+            self.report.failed(DeviceFailure::Lost, text);
+        }
         self.reopen_later();
         self.end_all(CloseReason::DeviceLost);
     }
@@ -383,5 +459,34 @@ impl Port {
         if count > 0 {
             self.report.metrics().dropped(direction, reason, count);
         }
+    }
+}
+
+/// Why a device or another connector could not be opened.
+#[derive(Debug)]
+pub(super) struct Refused {
+    /// Kind of trouble, for the limit of log lines.
+    name: &'static str,
+    message: String,
+    /// What follows `Device open failure: `; `None`: clients are told nothing.
+    client_text: Option<&'static str>,
+    failure: DeviceFailure,
+}
+
+impl From<OpenError> for Refused {
+    fn from(error: OpenError) -> Self {
+        Self {
+            name: error.kind.name(),
+            message: error.to_string(),
+            client_text: Some(error.client_text()),
+            failure: error.failure(),
+        }
+    }
+}
+
+impl From<ConnectError> for Refused {
+    fn from(error: ConnectError) -> Self {
+        let ConnectError { message, client_text, failure } = error;
+        Self { name: failure.as_str(), message, client_text, failure }
     }
 }

@@ -5,6 +5,7 @@
 //! it is empty.
 
 use super::Command;
+use super::ask::Ask;
 use crate::config::Connection;
 use std::collections::VecDeque;
 use std::mem::discriminant;
@@ -14,10 +15,11 @@ use tokio::sync::oneshot;
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// At most one of each of `Replace`, `Refresh` and `Shutdown` ([`Inner::add`]), one `Retire` or
-    /// `Disable` (whoever sends it waits for the answer) and an `Attach` for
-    /// each handshake, which has a descriptor, and an `Offer` of each rotator, which waits
-    /// for the answer too.
+    /// An `Ask` for each admin session that waits for its answer (those that nobody waits for any
+    /// more are thrown away), at most one of each of `Replace`, `Refresh` and `Shutdown`
+    /// ([`Inner::add`]), one `Retire` or `Disable` (whoever sends it waits for the answer), an
+    /// `Attach` for each handshake, which has a descriptor, and an `Offer` of each rotator, which
+    /// waits for the answer too.
     queue: VecDeque<Command>,
     /// Wakes the port's task.
     waker: Option<Waker>,
@@ -34,6 +36,9 @@ impl Inner {
         let same = |queued: &Command| discriminant(queued) == discriminant(&command);
         match command {
             Command::Replace(_) => self.queue.retain(|queued| !same(queued)),
+            Command::Ask(_) => {
+                self.queue.retain(|queued| !matches!(queued, Command::Ask(ask) if ask.is_forgotten()));
+            }
             Command::Refresh | Command::Shutdown if self.queue.iter().any(same) => return,
             _ => {}
         }
@@ -108,6 +113,11 @@ impl Handle {
     pub fn shutdown(&self) {
         self.0.send(Command::Shutdown);
     }
+
+    /// A way to ask the port. It does not keep the port running.
+    pub fn contact(&self) -> Contact {
+        Contact(Sender(Arc::clone(&self.0)))
+    }
 }
 
 impl Drop for Handle {
@@ -117,7 +127,7 @@ impl Drop for Handle {
 }
 
 /// For tasks that work for the port; it does not keep the port running.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Sender(Arc<Mailbox>);
 
 impl Sender {
@@ -129,6 +139,19 @@ impl Sender {
     /// Both lead to the same port.
     pub(super) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+/// A running port, as administrators see it ([`super::ask`]).
+#[derive(Clone, Debug)]
+pub struct Contact(Sender);
+
+impl Contact {
+    /// Asks; `None` when the port has ended.
+    pub(super) async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Option<T> {
+        let (answer, told) = oneshot::channel();
+        self.0.send(Command::Ask(ask(answer)));
+        told.await.ok()
     }
 }
 

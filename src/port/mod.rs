@@ -5,20 +5,25 @@
 //! Others talk to the port through a [`Handle`].
 
 mod actor;
+pub mod ask;
+mod attached;
 pub mod batch;
 mod connback;
 mod control;
 mod data;
 mod device;
 mod duel;
+mod far;
 mod hints;
 mod mailbox;
 pub mod matcher;
 mod offer;
-mod outbuf;
+pub(crate) mod outbuf;
 mod scratch;
 mod session;
 mod slow;
+pub mod tap;
+mod taps;
 pub mod template;
 mod visitors;
 
@@ -30,7 +35,8 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 pub use actor::{Claims, Environment, start};
-pub use mailbox::Handle;
+use ask::Ask;
+pub use mailbox::{Contact, Handle};
 pub use offer::{Doors, Guest};
 
 /// What others ask of a port.
@@ -48,6 +54,8 @@ pub(crate) enum Command {
     Disable(oneshot::Sender<()>),
     /// Read certificate and key again.
     Refresh,
+    /// A question or an order of an administrator.
+    Ask(Ask),
     /// Close all clients and end.
     Shutdown,
 }

@@ -94,7 +94,8 @@ impl Port {
     pub(super) fn offered(&mut self, cx: &mut Context<'_>, offer: Offer) {
         // a client may have closed before, which nobody has looked at yet
         self.poll_up(cx);
-        let free = matches!(self.phase, Phase::Running) && self.staying() == 0 && !self.is_full();
+        let running = matches!(self.phase, Phase::Running) && !self.overrides.off;
+        let free = running && self.staying() == 0 && !self.is_full();
         if !free {
             return;
         }

@@ -1,5 +1,6 @@
 //! One client of a port: its stream, its codec and what could not be sent to it yet.
 
+use super::far::Owed;
 use super::outbuf::OutBuf;
 use super::scratch;
 use super::slow::Watch;
@@ -36,6 +37,8 @@ pub(super) struct Session {
     pub(super) held: Option<Held>,
     /// Its part of metrics and status; none for a client that is only told why it is refused.
     pub(super) report: Option<ClientReporter>,
+    /// Payload received from it and text and payload sent to it, without what telnet adds.
+    pub(super) payload: (u64, u64),
     /// Last time that data went either way.
     pub(super) active: Instant,
     /// The device is open and the banner is sent: data flows.
@@ -50,6 +53,8 @@ pub(super) struct Session {
     pub(super) ending: Option<CloseReason>,
     /// TLS holds bytes that are not on the wire yet.
     unflushed: bool,
+    /// Answers that it waits for from the far end of a connector.
+    pub(super) owed: Owed,
     /// While it is far behind.
     pub(super) watch: Option<Watch>,
     /// Payload that is dropped from the front when it gets too long (`slow-client: drop-oldest`). It
@@ -118,6 +123,7 @@ impl Session {
             parked: OutBuf::default(),
             held: None,
             report: None,
+            payload: (0, 0),
             active: now,
             greeted: false,
             suspended: false,
@@ -125,6 +131,7 @@ impl Session {
             dialled: None,
             ending: None,
             unflushed: false,
+            owed: Owed::default(),
             watch: None,
             raw: OutBuf::default(),
             care,
@@ -168,6 +175,7 @@ impl Session {
     }
 
     fn send_escaping(&mut self, cx: &mut Context<'_>, data: &[u8]) {
+        self.payload.1 += data.len() as u64;
         if self.codec.is_some() && escape::needs_escape(data) {
             scratch::with_encode(|buf| {
                 escape::append(data, buf);

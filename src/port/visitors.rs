@@ -105,7 +105,7 @@ impl Port {
 
     /// A client whose handshake is done wants to use the port.
     pub(super) fn attach(&mut self, cx: &mut Context<'_>, stream: Stream, peer: SocketAddr) {
-        if !matches!(self.phase, Phase::Running) {
+        if !matches!(self.phase, Phase::Running) || self.overrides.off {
             return self.refuse(cx, stream, peer, Refusal::Closing);
         }
         if self.is_full() {
@@ -151,6 +151,7 @@ impl Port {
         if dialled.is_none() {
             info!(port = %self.name, %peer, "client connected");
         }
+        self.env.events.tell(true, &self.name, peer);
         self.sessions.push(session);
         self.moved = true;
         match self.dev {
@@ -245,13 +246,15 @@ impl Port {
     /// The device is open: the banner, then data.
     pub(super) fn greet(&mut self, cx: &mut Context<'_>, index: usize) {
         let peer = self.sessions[index].peer;
-        let line = self.dev.open().map(|open| open.line);
+        let line = self.dev.open().filter(|open| open.device.is_serial()).map(|open| open.line);
         let banner = self.conn.options.banner.as_ref().map(|t| self.fill(t, Some(peer), line));
         let session = &mut self.sessions[index];
         if let Some(text) = banner {
             session.send_text(cx, &text);
         }
         session.greeted = true;
+        self.taps.client_opened(peer);
+        let session = &mut self.sessions[index];
         session.active = self.now;
         self.moved = true;
     }
@@ -259,6 +262,7 @@ impl Port {
     /// Takes a client off the port: logged, counted, and given time to take what is on its way.
     pub(super) fn leave(&mut self, cx: &mut Context<'_>, mut session: Box<Session>, reason: CloseReason) {
         if let Some(mut report) = session.report.take() {
+            self.env.events.tell(false, &self.name, session.peer);
             report.set_reason(reason);
             let (time, from_client, to_client) = report.summary();
             let seconds = time.as_secs_f64();
@@ -266,6 +270,9 @@ impl Port {
                 port = %self.name, peer = %session.peer, from_client, to_client,
                 "client left after {seconds:.1} s: {}", reason.describe()
             );
+        }
+        if session.greeted {
+            self.taps.client_closed(reason);
         }
         if let Some(index) = session.dialled {
             self.callback_left(index);

@@ -1,5 +1,6 @@
 //! Why a device could not be opened, and how reading and writing ends.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::fs::Metadata;
 use std::io;
@@ -218,6 +219,8 @@ pub enum IoFailure {
     /// The device is gone: unplugged, or the other end of the pseudo-terminal closed. It must be
     /// closed soon, so that the kernel can give its name to the device that comes back.
     Gone,
+    /// What is at the other end of a connector has ended it; the text says how.
+    Ended(Cow<'static, str>),
     /// Another error.
     Failed(io::Error),
 }
@@ -237,6 +240,7 @@ impl fmt::Display for IoFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Gone => f.write_str("the device is gone"),
+            Self::Ended(how) => f.write_str(how),
             Self::Failed(error) => write!(f, "{error}"),
         }
     }

@@ -14,3 +14,6 @@ pub use device::{Device, Opened};
 pub use error::{IoFailure, OpenError, OpenErrorKind};
 pub use lock::UUCP_LOCK_DIR;
 pub use modem::{Counters, ModemLines};
+
+/// Terminal settings with everything switched off that changes bytes, or makes signals of them.
+pub(crate) use termios::raw as raw_settings;

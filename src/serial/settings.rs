@@ -104,10 +104,10 @@ pub struct DeviceConfig {
     pub read_only: bool,
     /// RS-485 direction control, programmed by `TIOCSRS485`.
     pub rs485: Option<Rs485>,
-    /// Longest time, in milliseconds, that unsent output is waited for at close.
+    /// Longest time, in milliseconds, that unsent output is waited for at close; `None`: no limit.
     pub drain_ms: Option<u32>,
-    /// Longest time, in milliseconds, that is waited at close while no output goes out; `None`: the
-    /// usual time.
+    /// Longest time, in milliseconds, that is waited at close while no character goes out; `None`:
+    /// no limit.
     pub stall_ms: Option<u32>,
 }
 
@@ -125,7 +125,7 @@ impl DeviceConfig {
             read_only: false,
             rs485: None,
             drain_ms: None,
-            stall_ms: None,
+            stall_ms: Some(500),
         }
     }
 }

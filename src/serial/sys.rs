@@ -9,6 +9,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
 
 use libc::{c_int, c_ulong};
 use mio_serial::SerialStream;
@@ -247,4 +248,28 @@ impl AsRawFd for ReactorTimer {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_fd().as_raw_fd()
     }
+}
+
+/// Gives an open, non-blocking file to the reactor of the current runtime, for both directions. An
+/// error gives the file back: regular files and some devices cannot be watched (`EPERM`).
+pub(crate) fn watch(file: OwnedFd) -> Result<AsyncFd<OwnedFd>, (OwnedFd, io::Error)> {
+    // SAFETY: an `OwnedFd` owns one descriptor, which stays the same and open until it is dropped.
+    let registered =
+        unsafe { AsyncFd::register_with_interest(file, Interest::READABLE | Interest::WRITABLE) };
+    registered.map_err(tokio::io::unix::AsyncFdRegisterError::into_parts)
+}
+
+/// Makes the program lead a new session on the terminal that is its standard input.
+pub(crate) fn lead_session(command: &mut std::process::Command) {
+    let lead = || {
+        // SAFETY: setsid has no arguments.
+        if unsafe { libc::setsid() } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the request takes a number.
+        done(unsafe { libc::ioctl(0, libc::TIOCSCTTY, 0 as c_ulong) })
+    };
+    // SAFETY: between fork and exec `lead` makes two system calls, both async-signal-safe, and
+    // allocates nothing.
+    unsafe { command.pre_exec(lead) };
 }

@@ -11,24 +11,24 @@ use crate::serial::settings::{Flow, Parity};
 pub(super) const OPTION: u8 = 44;
 
 /// Commands of the client (RFC 2217 section 3). The server's answer to each is 100 more.
-mod command {
-    pub(super) const SIGNATURE: u8 = 0;
-    pub(super) const BAUD: u8 = 1;
-    pub(super) const SIZE: u8 = 2;
-    pub(super) const PARITY: u8 = 3;
-    pub(super) const STOP: u8 = 4;
-    pub(super) const CONTROL: u8 = 5;
-    pub(super) const NOTIFY_LINE: u8 = 6;
-    pub(super) const NOTIFY_MODEM: u8 = 7;
-    pub(super) const SUSPEND: u8 = 8;
-    pub(super) const RESUME: u8 = 9;
-    pub(super) const LINE_MASK: u8 = 10;
-    pub(super) const MODEM_MASK: u8 = 11;
-    pub(super) const PURGE: u8 = 12;
+pub(super) mod command {
+    pub(in crate::telnet) const SIGNATURE: u8 = 0;
+    pub(in crate::telnet) const BAUD: u8 = 1;
+    pub(in crate::telnet) const SIZE: u8 = 2;
+    pub(in crate::telnet) const PARITY: u8 = 3;
+    pub(in crate::telnet) const STOP: u8 = 4;
+    pub(in crate::telnet) const CONTROL: u8 = 5;
+    pub(in crate::telnet) const NOTIFY_LINE: u8 = 6;
+    pub(in crate::telnet) const NOTIFY_MODEM: u8 = 7;
+    pub(in crate::telnet) const SUSPEND: u8 = 8;
+    pub(in crate::telnet) const RESUME: u8 = 9;
+    pub(in crate::telnet) const LINE_MASK: u8 = 10;
+    pub(in crate::telnet) const MODEM_MASK: u8 = 11;
+    pub(in crate::telnet) const PURGE: u8 = 12;
 }
 
 /// Added to a command in the server's answer.
-const ANSWER: u8 = 100;
+pub(super) const ANSWER: u8 = 100;
 
 /// Modem state bits that tell of changes.
 const MODEM_CHANGES: u8 = 0x0f;
@@ -188,13 +188,17 @@ impl ComPort {
 
     /// Appends a subnegotiation of `body` (without the option code).
     pub(super) fn write(&self, body: &[u8], out: &mut Vec<u8>) {
-        if !self.enabled {
-            return;
+        if self.enabled {
+            write(body, out);
         }
-        out.extend_from_slice(&[code::IAC, code::SB, OPTION]);
-        escape::append(body, out);
-        out.extend_from_slice(&[code::IAC, code::SE]);
     }
+}
+
+/// Appends a subnegotiation of `body` (without the option code).
+pub(super) fn write(body: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(&[code::IAC, code::SB, OPTION]);
+    escape::append(body, out);
+    out.extend_from_slice(&[code::IAC, code::SE]);
 }
 
 /// Whether this is a signature text.
@@ -219,7 +223,7 @@ pub(super) fn join_lines(request: Request, input: &mut &[u8]) -> Request {
     both
 }
 
-fn parity_of(value: u8) -> Option<Parity> {
+pub(super) fn parity_of(value: u8) -> Option<Parity> {
     Some(match value {
         1 => Parity::None,
         2 => Parity::Odd,
@@ -230,7 +234,7 @@ fn parity_of(value: u8) -> Option<Parity> {
     })
 }
 
-fn parity_value(parity: Parity) -> u8 {
+pub(super) fn parity_value(parity: Parity) -> u8 {
     match parity {
         Parity::None => 1,
         Parity::Odd => 2,
@@ -268,6 +272,6 @@ fn control_of(value: u8) -> Request {
 }
 
 /// Place of a flow control among none, XON/XOFF and hardware. RFC 2217 cannot tell of both at once.
-fn flow_rank(flow: Flow) -> u8 {
+pub(super) fn flow_rank(flow: Flow) -> u8 {
     if flow.rtscts { 2 } else { u8::from(flow.xonxoff) }
 }

@@ -1,6 +1,6 @@
 //! What must hold for every input whatever, for fuzzing and property tests.
 
-use super::{Codec, Item, code};
+use super::{ClientCodec, Codec, Heard, Item, code};
 use crate::config::TelnetOptions;
 use crate::serial::request::Request;
 
@@ -67,6 +67,71 @@ pub fn check(input: &[u8]) -> Result<(), &'static str> {
         return Err("encoded data does not decode to itself");
     }
     Ok(())
+}
+
+/// Checks one input for the client's end, as [`check`] does for the server's.
+pub fn check_client(input: &[u8]) -> Result<(), &'static str> {
+    let [kind, cut, stream @ ..] = input else {
+        return Ok(());
+    };
+    let rfc2217 = kind & 1 == 1;
+    let (whole, answers) = hear(rfc2217, [stream]);
+    // every command has three bytes at least, and is answered by one of the same length, or once
+    // in three bytes by both masks
+    if answers.len() > stream.len() / 3 * MASKS.max(3) {
+        return Err("too much is answered");
+    }
+    let chunks = stream.chunks(1 + usize::from(*cut % 9));
+    if hear(rfc2217, chunks) != (whole, answers) {
+        return Err("the result depends on how the input is cut");
+    }
+    let mut escaped = Vec::new();
+    ClientCodec::new(TelnetOptions { rfc2217 }).encode(stream, &mut escaped);
+    let (events, answers) = hear(rfc2217, escaped.chunks(1 + usize::from(*cut)));
+    let same = match &events[..] {
+        [] => stream.is_empty(),
+        [ClientEvent::Data(data)] => data == stream,
+        _ => false,
+    };
+    if !same || !answers.is_empty() {
+        return Err("encoded data does not decode to itself");
+    }
+    Ok(())
+}
+
+/// Bytes of both masks that a client sends when the server agrees, IAC doubled, with an answer.
+const MASKS: usize = 8 + 7 + 3;
+
+/// Feeds `chunks` to a new client codec. What it heard, data joined, and what it answered.
+fn hear<'a>(rfc2217: bool, chunks: impl IntoIterator<Item = &'a [u8]>) -> (Vec<ClientEvent>, Vec<u8>) {
+    let mut codec = ClientCodec::new(TelnetOptions { rfc2217 });
+    codec.opening(&mut Vec::new());
+    let (mut events, mut out) = (Vec::new(), Vec::new());
+    for mut chunk in chunks {
+        while let Some(heard) = codec.next(&mut chunk, &mut out) {
+            let other = match (heard, events.last_mut()) {
+                (Heard::Data(run), Some(ClientEvent::Data(data))) => {
+                    data.extend_from_slice(run);
+                    continue;
+                }
+                (Heard::Data(run), _) => ClientEvent::Data(run.to_vec()),
+                (Heard::ComPort(on), _) => ClientEvent::Other(Heard::ComPort(on)),
+                (Heard::Reply(reply), _) => ClientEvent::Other(Heard::Reply(reply)),
+                (Heard::Notice(notice), _) => ClientEvent::Other(Heard::Notice(notice)),
+                (Heard::Suspend(on), _) => ClientEvent::Other(Heard::Suspend(on)),
+            };
+            events.push(other);
+        }
+    }
+    (events, out)
+}
+
+/// A [`Heard`] that no longer depends on how the input was cut.
+#[derive(Debug, PartialEq, Eq)]
+enum ClientEvent {
+    /// Data, joined as far as it goes.
+    Data(Vec<u8>),
+    Other(Heard<'static>),
 }
 
 fn record(item: Item<'_>, events: &mut Vec<Event>) {

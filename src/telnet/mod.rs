@@ -5,21 +5,29 @@
 //! device. Option negotiation is answered by the codec alone (`option`); COM-PORT commands become
 //! [`Request`]s, and the owner's answers become bytes again in [`Codec::reply`] (`comport`).
 //!
+//! [`ClientCodec`] is the client's end, for connectors.
+//!
 //! Data is never changed but for the doubling of IAC ([`escape`]): CR, NUL and LF pass as they are
 //! in both directions, whether or not the binary option was agreed upon.
 
+mod client;
 mod comport;
+mod comport_client;
 pub mod escape;
 pub mod exercise;
+mod framing;
 mod option;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod tests;
 
+pub use client::{ClientCodec, Heard};
+
 use crate::config::TelnetOptions;
 use crate::serial::request::{Notice, Reply, Request};
 use comport::{ComPort, Parsed};
+use framing::{Framing, Piece};
 use option::{Change, Options, Verb};
 use std::time::Duration;
 
@@ -59,30 +67,10 @@ pub enum Item<'a> {
     DataMark,
 }
 
-/// Where in the input the next byte stands.
-#[derive(Clone, Copy, Debug)]
-enum Place {
-    Data,
-    /// After IAC.
-    Command,
-    /// After IAC WILL, WONT, DO or DONT.
-    Option(Verb),
-    /// Between IAC SB and its IAC SE.
-    Sub,
-    /// After an IAC in there.
-    SubCommand,
-}
-
 /// The server's end of one telnet session.
 #[derive(Debug)]
 pub struct Codec {
-    place: Place,
-    /// The subnegotiation read so far, at most [`SUBNEGOTIATION_MAX`] bytes.
-    sub: Vec<u8>,
-    /// It was longer than that.
-    sub_overlong: bool,
-    /// It held an IAC followed by neither IAC nor SE.
-    sub_malformed: bool,
+    framing: Framing,
     /// Found together with the item returned last, the next one at the end.
     pending: Vec<Request>,
     options: Options,
@@ -95,10 +83,7 @@ impl Codec {
     /// A codec for a new session. [`Codec::opening`] comes before everything else.
     pub fn new(options: TelnetOptions) -> Self {
         Self {
-            place: Place::Data,
-            sub: Vec::new(),
-            sub_overlong: false,
-            sub_malformed: false,
+            framing: Framing::new(),
             pending: Vec::new(),
             options: Options::new(options.rfc2217),
             comport: ComPort::new(options.rfc2217),
@@ -120,57 +105,22 @@ impl Codec {
             return Some(Item::Request(request));
         }
         loop {
-            let here: &'a [u8] = input;
-            let (&byte, rest) = here.split_first()?;
-            match self.place {
-                Place::Data if byte != code::IAC => {
+            match self.framing.next(input)? {
+                Piece::Data(run) => {
                     self.options.data();
-                    return Some(take_run(here, 0, input));
+                    return Some(Item::Data(run));
                 }
-                Place::Data => {
-                    *input = rest;
-                    self.place = Place::Command;
-                }
-                Place::Command if byte == code::IAC => {
-                    // The second IAC of a pair is the data byte itself, so a run can begin with it.
-                    self.place = Place::Data;
-                    self.options.data();
-                    return Some(take_run(here, 1, input));
-                }
-                Place::Command => {
-                    *input = rest;
-                    if let Some(item) = self.command(byte) {
+                Piece::Command(code::BREAK) => return Some(Item::Request(Request::SendBreak(TELNET_BREAK))),
+                Piece::Command(code::DATA_MARK) => return Some(Item::DataMark),
+                Piece::Command(_) => {}
+                Piece::Option(verb, option) => {
+                    if let Some(item) = self.negotiate(verb, option, out) {
                         return Some(item);
                     }
                 }
-                Place::Option(verb) => {
-                    *input = rest;
-                    self.place = Place::Data;
-                    if let Some(item) = self.negotiate(verb, byte, out) {
+                Piece::Sub => {
+                    if let Some(item) = self.subnegotiation(input, out) {
                         return Some(item);
-                    }
-                }
-                Place::Sub => {
-                    *input = rest;
-                    if byte == code::IAC {
-                        self.place = Place::SubCommand;
-                    } else {
-                        self.sub_byte(byte);
-                    }
-                }
-                Place::SubCommand => {
-                    *input = rest;
-                    self.place = Place::Sub;
-                    match byte {
-                        code::IAC => self.sub_byte(byte),
-                        code::SE => {
-                            self.place = Place::Data;
-                            if let Some(item) = self.subnegotiation(input, out) {
-                                return Some(item);
-                            }
-                        }
-                        // Reading on to IAC SE keeps the rest from being taken for data.
-                        _ => self.sub_malformed = true,
                     }
                 }
             }
@@ -216,34 +166,12 @@ impl Codec {
 
     /// The input ended behind an IAC: a command follows.
     pub fn awaits_command(&self) -> bool {
-        matches!(self.place, Place::Command)
+        self.framing.awaits_command()
     }
 
     /// Number of subnegotiations dropped because they were malformed or too long.
     pub fn dropped(&self) -> u64 {
         self.dropped
-    }
-
-    /// The byte after IAC, other than IAC.
-    fn command(&mut self, byte: u8) -> Option<Item<'static>> {
-        self.place = match byte {
-            code::WILL => Place::Option(Verb::Will),
-            code::WONT => Place::Option(Verb::Wont),
-            code::DO => Place::Option(Verb::Do),
-            code::DONT => Place::Option(Verb::Dont),
-            code::SB => {
-                self.sub.clear();
-                self.sub_overlong = false;
-                self.sub_malformed = false;
-                Place::Sub
-            }
-            _ => Place::Data,
-        };
-        match byte {
-            code::BREAK => Some(Item::Request(Request::SendBreak(TELNET_BREAK))),
-            code::DATA_MARK => Some(Item::DataMark),
-            _ => None,
-        }
     }
 
     fn negotiate(&mut self, verb: Verb, option: u8, out: &mut Vec<u8>) -> Option<Item<'static>> {
@@ -253,36 +181,29 @@ impl Codec {
             return None;
         }
         match change {
-            Change::ClientOn => {
+            Change::FarOn => {
                 self.pending.push(Request::PollModem);
                 Some(Item::ComPort(true))
             }
-            Change::ClientOff => Some(Item::ComPort(false)),
-            Change::None => None,
+            Change::FarOff => Some(Item::ComPort(false)),
+            Change::OursOn | Change::OursOff | Change::None => None,
         }
     }
 
-    fn sub_byte(&mut self, byte: u8) {
-        if self.sub.len() < SUBNEGOTIATION_MAX {
-            self.sub.push(byte);
-        } else {
-            self.sub_overlong = true;
-        }
-    }
-
-    /// A complete subnegotiation is in `sub`; `input` stands behind it.
+    /// A complete subnegotiation was read; `input` stands behind it.
     fn subnegotiation(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> Option<Item<'static>> {
         self.negotiated = true;
-        let Some((&option, body)) = self.sub.split_first() else {
+        let Some((option, body)) = self.framing.sub() else {
             self.dropped += 1;
             return None;
         };
         // A cut text is still a text; anything else that long is no command of RFC 2217.
-        let usable = !self.sub_overlong || comport::is_signature(option, body);
-        if self.sub_malformed || self.sub_overlong {
+        let (overlong, malformed) = (self.framing.sub_overlong, self.framing.sub_malformed);
+        let usable = !overlong || comport::is_signature(option, body);
+        if malformed || overlong {
             self.dropped += 1;
         }
-        if option != comport::OPTION || self.sub_malformed || !usable {
+        if option != comport::OPTION || malformed || !usable {
             return None;
         }
         match self.comport.parse(body) {
@@ -306,13 +227,4 @@ impl Codec {
 /// Whether these first bytes of a client are those of telnet: an option negotiation (RFC 855).
 pub fn speaks_telnet(input: &[u8]) -> bool {
     matches!(input, [code::IAC, code::WILL..=code::DONT, ..])
-}
-
-/// The run of data at the start of `here` whose first `skip` bytes are known to be data; `input` is
-/// moved behind it.
-fn take_run<'a>(here: &'a [u8], skip: usize, input: &mut &'a [u8]) -> Item<'a> {
-    let length = escape::find_iac(&here[skip..]).map_or(here.len(), |at| skip + at);
-    let (run, rest) = here.split_at(length);
-    *input = rest;
-    Item::Data(run)
 }

@@ -1,7 +1,7 @@
-//! Option negotiation by the Q method of RFC 1143.
+//! Option negotiation by the Q method of RFC 1143, for both ends: ours and the far one.
 //!
-//! The server never switches off an option that it switched on, so the states WANTNO and the queue
-//! bits of the RFC cannot come about, and three states are left. On top of the method stand two
+//! Neither server nor client ever switches off an option that it switched on, so the states WANTNO
+//! and the queue bits of the RFC cannot come about, and three states are left. On top of the method stand two
 //! bounds, because a peer that keeps to no rule could still make it answer for ever.
 
 use super::code;
@@ -31,10 +31,14 @@ pub(super) enum Verb {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
     None,
-    /// The option is now on at the client's end.
-    ClientOn,
-    /// The option was on at the client's end and is now off.
-    ClientOff,
+    /// The option is now on at the far end.
+    FarOn,
+    /// The option was on at the far end and is now off.
+    FarOff,
+    /// The option is now on at our end.
+    OursOn,
+    /// The option is off at our end, or was refused to us.
+    OursOff,
 }
 
 /// State of one option at one end.
@@ -44,7 +48,7 @@ enum State {
     /// As `No`, but a refusal that nothing was asked for is acknowledged, once: ser2net does so for
     /// COM-PORT.
     Unspoken,
-    /// The server has asked for it.
+    /// We have asked for it.
     WantYes,
     Yes,
 }
@@ -53,7 +57,7 @@ enum State {
 #[derive(Clone, Copy, Debug)]
 struct Side {
     state: State,
-    /// The server takes part if asked.
+    /// We take part if asked.
     allowed: bool,
 }
 
@@ -61,12 +65,12 @@ struct Side {
 #[derive(Debug)]
 pub(super) struct Options {
     rfc2217: bool,
-    /// At the client's end (WILL and WONT are received, DO and DONT sent), by [`index`].
-    client: [Side; 4],
-    /// At the server's end.
-    server: [Side; 4],
-    refused_client: [u8; 256],
-    refused_server: [u8; 256],
+    /// At the far end (WILL and WONT are received, DO and DONT sent), by [`index`].
+    far: [Side; 4],
+    /// At our end.
+    ours: [Side; 4],
+    refused_far: [u8; 256],
+    refused_ours: [u8; 256],
     answers: u8,
 }
 
@@ -89,21 +93,56 @@ impl Options {
             rfc2217,
             // Suppress go-ahead is No although the opening asks for it: as in ser2net, the first
             // WILL is acknowledged by a second DO, which a client that follows RFC 854 ignores.
-            client: [
+            far: [
                 side(State::WantYes, true),
                 side(State::No, false),
                 side(State::No, true),
                 side(comport, rfc2217),
             ],
-            server: [
+            ours: [
                 side(State::WantYes, true),
                 side(State::WantYes, true),
                 side(State::WantYes, true),
                 side(State::Unspoken, false),
             ],
-            refused_client: [0; 256],
-            refused_server: [0; 256],
+            refused_far: [0; 256],
+            refused_ours: [0; 256],
             answers: 0,
+        }
+    }
+
+    /// The states of a client. It may be asked for everything that a server can offer; it does not
+    /// echo and is no COM-PORT server.
+    pub(super) fn client(rfc2217: bool) -> Self {
+        let side = |state, allowed| Side { state, allowed };
+        let comport = if rfc2217 { State::WantYes } else { State::No };
+        Self {
+            rfc2217,
+            far: [
+                side(State::WantYes, true),
+                side(State::No, true),
+                side(State::WantYes, true),
+                side(State::No, false),
+            ],
+            ours: [
+                side(State::WantYes, true),
+                side(State::No, false),
+                side(State::No, true),
+                side(comport, rfc2217),
+            ],
+            refused_far: [0; 256],
+            refused_ours: [0; 256],
+            answers: 0,
+        }
+    }
+
+    /// The requests that the states of [`Options::client`] stand for.
+    pub(super) fn client_opening(&self, out: &mut Vec<u8>) {
+        send(Verb::Do, SUPPRESS_GO_AHEAD, out);
+        send(Verb::Will, BINARY, out);
+        send(Verb::Do, BINARY, out);
+        if self.rfc2217 {
+            send(Verb::Will, comport::OPTION, out);
         }
     }
 
@@ -120,14 +159,14 @@ impl Options {
         }
     }
 
-    /// Takes a verb of the client and appends the answer, if one is due.
+    /// Takes a verb of the far end and appends the answer, if one is due.
     pub(super) fn receive(&mut self, verb: Verb, option: u8, out: &mut Vec<u8>) -> Change {
-        let of_client = matches!(verb, Verb::Will | Verb::Wont);
+        let of_far = matches!(verb, Verb::Will | Verb::Wont);
         let on = matches!(verb, Verb::Will | Verb::Do);
-        let (sides, refused, accept, refuse) = if of_client {
-            (&mut self.client, &mut self.refused_client, Verb::Do, Verb::Dont)
+        let (sides, refused, accept, refuse) = if of_far {
+            (&mut self.far, &mut self.refused_far, Verb::Do, Verb::Dont)
         } else {
-            (&mut self.server, &mut self.refused_server, Verb::Will, Verb::Wont)
+            (&mut self.ours, &mut self.refused_ours, Verb::Will, Verb::Wont)
         };
         let mut none = Side { state: State::No, allowed: false };
         let side = index(option).map_or(&mut none, |at| &mut sides[at]);
@@ -153,14 +192,17 @@ impl Options {
             self.answers += 1;
             send(verb, option, out);
         }
-        match (of_client, before == State::Yes, next == State::Yes) {
-            (true, false, true) => Change::ClientOn,
-            (true, true, false) => Change::ClientOff,
+        match (of_far, before == State::Yes, next == State::Yes) {
+            (true, false, true) => Change::FarOn,
+            (true, true, false) => Change::FarOff,
+            (false, false, true) => Change::OursOn,
+            (false, true, false) => Change::OursOff,
+            (false, false, false) if before == State::WantYes => Change::OursOff,
             _ => Change::None,
         }
     }
 
-    /// The client has sent data: what follows is not a mere loop of negotiation.
+    /// The far end has sent data: what follows is not a mere loop of negotiation.
     pub(super) fn data(&mut self) {
         self.answers = 0;
     }
@@ -171,8 +213,8 @@ impl Options {
     /// pyserial needs this. It asks for COM-PORT at both ends, but when the server's DO reaches it
     /// before it has sent its own WILL, it takes the option as agreed upon and never sends WILL.
     pub(super) fn imply_comport(&mut self) -> bool {
-        let asked = self.refused_server[usize::from(comport::OPTION)] > 0;
-        let side = &mut self.client[3];
+        let asked = self.refused_ours[usize::from(comport::OPTION)] > 0;
+        let side = &mut self.far[3];
         let news = asked && side.state == State::WantYes;
         if news {
             side.state = State::Yes;
@@ -181,7 +223,7 @@ impl Options {
     }
 
     pub(super) fn comport_agreed(&self) -> bool {
-        self.client[3].state == State::Yes
+        self.far[3].state == State::Yes
     }
 }
 

@@ -8,13 +8,19 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 /// Bytes among which telnet commands and COM-PORT subnegotiations are frequent.
-fn stream() -> impl Strategy<Value = Vec<u8>> {
+pub(super) fn stream() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         3 => vec(any::<u8>(), 0..40),
         2 => vec(prop_oneof![Just(255_u8), 236..=255_u8], 1..6),
         3 => (251..=254_u8, prop_oneof![Just(0_u8), Just(1), Just(3), Just(44), any::<u8>()])
             .prop_map(|(verb, option)| vec![255, verb, option]),
         4 => (0..=14_u8, vec(any::<u8>(), 0..6)).prop_map(|(command, value)| {
+            let mut bytes = vec![255, 250, 44, command];
+            bytes.extend(value);
+            bytes.extend([255, 240]);
+            bytes
+        }),
+        3 => (101..=113_u8, vec(any::<u8>(), 0..6)).prop_map(|(command, value)| {
             let mut bytes = vec![255, 250, 44, command];
             bytes.extend(value);
             bytes.extend([255, 240]);

@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 
-/// The areas that a plain `cargo test` runs: those that serbroker claims to cover.  Left out until their
-/// parts exist: `f_trace` (trace files), `g_admin` (admin port), `j_reload` (reloading), `k_device_loss`
-/// (a device that goes and comes back).  Left out for good: `l_legacy35`, the one-line format as version 3.5.1
+/// The areas that a plain `cargo test` runs: those that serbroker claims to cover.
+/// Left out for good: `l_legacy35`, the one-line format as version 3.5.1
 /// answered it, which contradicts `l_legacy_by_4311`.
 const COMPLETE_AREAS: &[&str] = &[
     "a_refusals",
@@ -12,8 +11,12 @@ const COMPLETE_AREAS: &[&str] = &[
     "c_telnet",
     "d_rfc2217",
     "e_timeout",
+    "f_trace",
+    "g_admin",
     "h_grammar",
     "i_yaml",
+    "j_reload",
+    "k_device_loss",
     "l_legacy_by_4311",
 ];
 

@@ -113,7 +113,8 @@ fn both_formats_of_the_heat_pump_agree() {
     let (yaml, lines) = (read("examples/heat-pump.yaml"), read("examples/heat-pump.conf"));
     assert_eq!((yaml.len(), lines.len()), (2, 2));
     for (a, b) in yaml.iter().zip(&lines) {
-        assert_eq!(a.connector.device, b.connector.device);
+        assert_eq!(a.connector.target, b.connector.target);
+        assert_eq!(a.connector.filters, b.connector.filters);
         assert_eq!(a.accepter.tcp, b.accepter.tcp);
         assert_eq!(a.accepter.telnet, b.accepter.telnet);
         assert_eq!((a.timeout, a.options.kickolduser), (b.timeout, b.options.kickolduser));

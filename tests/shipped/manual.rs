@@ -61,6 +61,17 @@ fn the_page_lists_exactly_the_options_of_the_table() {
         (".Ss Options of tcp", Place::Layer("tcp")),
         (".Ss Options of serialdev", Place::Layer("serialdev")),
         (".Ss Settings of the device", Place::Serial),
+        (".Ss Options of dev", Place::Layer("dev")),
+        (".Ss Options of udp", Place::Layer("udp")),
+        (".Ss Options of unix", Place::Layer("unix")),
+        (".Ss Options of stdio", Place::Layer("stdio")),
+        (".Ss Options of pty", Place::Layer("pty")),
+        (".Ss Options of echo", Place::Layer("echo")),
+        (".Ss Options of file", Place::Layer("file")),
+        (".Ss Options of keepopen", Place::Layer("keepopen")),
+        (".Ss Options of ratelimit", Place::Layer("ratelimit")),
+        (".Ss Options of msgdelim", Place::Layer("msgdelim")),
+        (".Ss Options of trace", Place::Layer("trace")),
         (".Ss Options of the admin port", Place::Admin),
     ];
     for row in options::OPTIONS {

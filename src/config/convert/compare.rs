@@ -51,9 +51,24 @@ pub(super) struct Differences {
 /// Compares two configurations. The type that was put into accepters counts as no difference.
 pub(super) fn compare(before: &Config, after: &Config) -> Differences {
     let mut differences = Differences::default();
-    let Config { connections, rotators, metrics } = before;
+    let Config { connections, rotators, admin, metrics, leds } = before;
+    if *leds != after.leds {
+        differences.others.push("the LEDs would not be the same".to_owned());
+    }
     if *metrics != after.metrics {
         differences.others.push("metrics would be served at another place".to_owned());
+    }
+    let expected = admin.as_deref().map(|admin| {
+        let mut expected = admin.clone();
+        if let Some(now) =
+            after.admin.as_ref().filter(|now| *now.accepter.text == *typed(&admin.accepter.text))
+        {
+            expected.accepter.text = now.accepter.text.clone();
+        }
+        expected
+    });
+    if expected.as_ref() != after.admin.as_deref() {
+        differences.others.push("the admin port would not be the same".to_owned());
     }
     let named: HashMap<&str, &Connection> = after.connections.iter().map(|c| (&*c.name, &**c)).collect();
     for connection in connections {
@@ -105,10 +120,11 @@ pub(super) fn compare(before: &Config, after: &Config) -> Differences {
     differences
 }
 
-/// A client or the device is sent what the escape stands for.
+/// A client or the device is sent what the escape stands for, or a trace file is named so.
 fn shows(connection: &Connection, escape: char) -> bool {
     let o = &connection.options;
-    [&o.banner, &o.openstr, &o.closestr].into_iter().flatten().any(|template| {
+    let files = [&o.traces.read, &o.traces.write, &o.traces.both].map(|file| &file.name);
+    [&o.banner, &o.openstr, &o.closestr].into_iter().chain(files).flatten().any(|template| {
         let mut bytes = template.0.iter();
         std::iter::from_fn(|| bytes.next().map(|b| (*b == b'\\').then(|| bytes.next()).flatten()))
             .any(|escaped| escaped.is_some_and(|b| char::from(*b) == escape))
@@ -140,9 +156,11 @@ fn describe(before: &Connection, after: &Connection) -> String {
     } else if *tcp != after.accepter.tcp {
         parts.push("it would listen at another place".to_owned());
     }
-    let Connector { text, device: _ } = connector;
+    let Connector { text, filters, target } = connector;
     if *text != after.connector.text {
         parts.push(format!("the connector would be '{}' instead of '{text}'", after.connector.text));
+    } else if (filters, target) != (&after.connector.filters, &after.connector.target) {
+        parts.push("it would open something else".to_owned());
     }
     if parts.is_empty() {
         parts.push("it would not be the same".to_owned());

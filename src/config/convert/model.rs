@@ -2,19 +2,23 @@
 
 use super::literal;
 use super::outline::{self, Body, Entry, Item, Value};
+use crate::config::connector::Target;
 use crate::config::gensio::{Layer, Word};
 use crate::config::options::{self, Kind, Place};
 use crate::config::values::{self, InForce};
-use crate::config::{Accepter, Config, Connection, Connector, Options, Rotator};
+use crate::config::{Accepter, Admin, Config, Connection, Connector, Led, Options, Rotator};
 use crate::serial::settings::DeviceConfig;
 
 /// A configuration as version 2 YAML: what is read from it is the configuration again, with the
 /// accepters and connectors as this writes them. What is as it would be without saying is not said.
 pub fn to_yaml(config: &Config) -> String {
-    let Config { connections, rotators, metrics } = config;
+    let Config { connections, rotators, admin, metrics, leds } = config;
     let mut body = Body::default();
     if let Some(metrics) = metrics {
         body.push(Entry::text("metrics", metrics.to_string()));
+    }
+    for led in leds {
+        body.push_into("leds", Entry::new(led.name.to_string(), Value::Map(led_entries(led))));
     }
     for connection in connections {
         let entry = Entry::new(connection.name.to_string(), Value::Map(entries(connection, false)));
@@ -32,6 +36,13 @@ pub fn to_yaml(config: &Config) -> String {
         entries.push(Entry::new("connections", Value::List(items.collect())));
         push_options(&mut entries, options, false);
         body.push_into("rotators", Entry::new(name.to_string(), Value::Map(entries)));
+    }
+    if let Some(admin) = admin {
+        // who may connect stands at the top of a file, for all that listens
+        let Admin { accepter, allow: _ } = admin.as_ref();
+        let mut entries = Body::default();
+        entries.push(Entry::text("accepter", literal(&accepter_text(accepter, false))));
+        body.push_into("admins", Entry::new("admin", Value::Map(entries)));
     }
     outline::write(&body)
 }
@@ -52,6 +63,18 @@ pub(super) fn replace(body: &mut Body, config: &Config, different: &[(String, St
         }
     }
     done
+}
+
+fn led_entries(led: &Led) -> Body {
+    let Led { name: _, device, duration_ms, lit_by_one } = led;
+    let mut options = Body::default();
+    options.push(Entry::text("device", literal(device)));
+    options.push(Entry::text("duration", duration_ms.to_string()));
+    options.push(Entry::text("state", if *lit_by_one { "1" } else { "0" }));
+    let mut body = Body::default();
+    body.push(Entry::text("driver", "sysfs"));
+    body.push(Entry::new("options", Value::Map(options)));
+    body
 }
 
 fn entries(connection: &Connection, all: bool) -> Body {
@@ -125,7 +148,11 @@ pub(super) fn accepter_text(accepter: &Accepter, all: bool) -> String {
 
 /// The connector string for the fields of a connector.
 pub(super) fn connector_text(connector: &Connector, all: bool) -> String {
-    let Connector { text: _, device } = connector;
+    let Connector { text, filters: _, target } = connector;
+    let Target::Serial(device) = target else {
+        // the other types are written in one way only, which is how ser2net 4.6 wants them
+        return text.to_string();
+    };
     let list = said(values::of_device(device), all);
     let DeviceConfig { path, .. } = device;
     let mut parts = vec![layer("serialdev", &list), path.to_string()];

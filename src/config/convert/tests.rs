@@ -2,8 +2,8 @@ use super::*;
 use crate::config::CharDelay;
 use crate::config::announce::{Announce, NetType};
 use crate::config::{
-    Accepter, ConnectBack, Connection, Connector, Family, Keepalive, Options, RemoteRule, Rotator,
-    SlowClient, TcpListen, TelnetOptions, Template, TlsOptions,
+    Accepter, Admin, ConnectBack, Connection, Connector, Family, Keepalive, Led, Options, RemoteRule,
+    Rotator, SlowClient, TcpListen, TelnetOptions, Template, TlsOptions, TraceFile, Traces,
 };
 use crate::serial::settings::{DeviceConfig, Flow, LineSettings, Parity, Rs485};
 use proptest::collection::vec;
@@ -58,14 +58,13 @@ fn lines_that_people_had_to_translate_by_hand() {
          connector: serialdev,/dev/usbcom1,115200n81,nobreak\n    timeout: 600\n    \
          # left out: banner1: no BANNER: line above defines 'banner1'; no banner is sent\n",
     );
-    // 108: trace files with a time; not acted on yet, and so a comment
+    // 108: trace files with a time
     becomes(
         "BANNER:b:CONSOLE \\p\nTRACEFILE:tr1:/var/log/\\p-\\Y\n\
          6271:telnet:0:/dev/ttyUSB0:19200 8DATABITS NONE 1STOPBIT b tr=tr1 timestamp\n",
         "defines:\n  b: CONSOLE \\p\n  tr1: /var/log/\\p-\\Y\nconnections:\n  6271:\n    \
          accepter: telnet,tcp,6271\n    connector: serialdev,/dev/ttyUSB0,19200n81\n    options:\n      \
-         banner: =(b)\n      # option trace-read is not yet active: trace-read: =(tr1)\n      \
-         # option trace-timestamp is not yet active: trace-timestamp: true\n",
+         banner: =(b)\n      trace-read: =(tr1)\n      trace-timestamp: true\n",
     );
     // 126: several speeds of one device, a banner with [\s]
     becomes(
@@ -144,6 +143,13 @@ fn definitions_become_what_yaml_has_for_them() {
          connector: serialdev,/dev/ttyS1\n\
          rotators:\n  rotator-4000:\n    accepter: tcp,4000\n    connections: [2000, 2001]\n\
          admins:\n  admin:\n    accepter: tcp,localhost,3000\n",
+    );
+    // an LED of another driver is none, for its ports too
+    becomes(
+        "LED:rx:beaglebone:green 10\n2000:raw:0:/dev/ttyS0:led-rx=rx LOCAL\n",
+        "connections:\n  # left out: unknown LED driver 'beaglebone' of LED 'rx'\n  # LED:rx:beaglebone:green 10\n  \
+         2000:\n    accepter: tcp,2000\n    connector: serialdev,/dev/ttyS0,local\n    \
+         # left out: led-rx: rx: the LED has no known driver\n",
     );
     // a name that is taken, or cannot be written, gets another one; a section that comes again
     // begins a document
@@ -304,6 +310,28 @@ fn options() -> impl Strategy<Value = Options> {
     )
 }
 
+fn traces() -> impl Strategy<Value = Traces> {
+    let file = || {
+        (filled(), any::<bool>(), any::<bool>()).prop_map(|(name, hexdump, timestamp)| TraceFile {
+            name,
+            hexdump,
+            timestamp,
+        })
+    };
+    (file(), file(), file()).prop_map(|(read, write, both)| Traces { read, write, both })
+}
+
+fn leds() -> impl Strategy<Value = Vec<Arc<Led>>> {
+    let name = any_text().prop_filter("empty", |t| !t.is_empty());
+    let led = ("[a-z=(*][a-z0-9:_=()*{}#'\"-]{0,8}", 1u32..2_000_000, any::<bool>());
+    proptest::collection::btree_map(name, led, 0..3).prop_map(|leds| {
+        let led = |(name, (device, duration_ms, lit_by_one)): (String, (String, u32, bool))| {
+            Arc::new(Led { name: name.into(), device: device.into(), duration_ms, lit_by_one })
+        };
+        leds.into_iter().map(led).collect()
+    })
+}
+
 fn accepter() -> impl Strategy<Value = Accepter> {
     let file = || "[a-z/ .,()'\"\\\\=-]{1,8}";
     let tls = (file(), file(), of(file()), any::<bool>()).prop_map(|(key, cert, ca, auth)| TlsOptions {
@@ -361,8 +389,8 @@ fn connector() -> impl Strategy<Value = Connector> {
     );
     let path = "/dev/[a-zA-Z0-9:=(){}*#.-]{1,12}";
     let lines = (of(any::<bool>()), of(any::<bool>()));
-    (path, line, any::<[bool; 3]>(), lines, of(rs485), of(0u32..1000), any::<bool>()).prop_map(
-        |(path, line, [nobreak, uucp_lock, only], (dtr, rts), rs485, drain, writes)| {
+    (path, line, any::<[bool; 3]>(), lines, of(rs485), of(0u32..1000), of(0u32..1000), any::<bool>())
+        .prop_map(|(path, line, [nobreak, uucp_lock, only], (dtr, rts), rs485, drain, char_drain, writes)| {
             let device = DeviceConfig {
                 path: path.into(),
                 line,
@@ -374,24 +402,23 @@ fn connector() -> impl Strategy<Value = Connector> {
                 read_only: only && !writes,
                 rs485,
                 drain_ms: drain.map(|d| d * 10),
-                stall_ms: drain.map(|d| d * 20),
+                stall_ms: char_drain.map(|d| d * 10),
             };
-            let mut connector = Connector { text: "".into(), device };
+            let mut connector = Connector::serial("", device);
             connector.text = model::connector_text(&connector, false).into();
             connector
-        },
-    )
+        })
 }
 
 fn config() -> impl Strategy<Value = Config> {
-    let connection = (any::<bool>(), accepter(), connector(), of(1u32..), options()).prop_map(
-        |(enabled, accepter, connector, timeout, options)| Connection {
+    let connection = (any::<bool>(), accepter(), connector(), of(1u32..), options(), traces()).prop_map(
+        |(enabled, accepter, connector, timeout, options, traces)| Connection {
             name: "".into(),
             enabled,
             accepter,
             connector,
             timeout: timeout.map(|t| Duration::from_secs(t.into())),
-            options,
+            options: Options { traces, ..options },
         },
     );
     let names = proptest::collection::btree_set(any_text().prop_filter("empty", |t| !t.is_empty()), 0..4);
@@ -402,12 +429,24 @@ fn config() -> impl Strategy<Value = Config> {
             members: members.into_iter().map(Into::into).collect(),
             options: Options { accepter_retry: Duration::from_secs(retry.into()), ..Options::default() },
         });
-    (vec(connection, 4), names, of(any::<std::net::SocketAddrV4>()), of(rotator)).prop_map(
-        |(connections, names, metrics, rotator)| {
+    let admin = of(accepter().prop_map(|accepter| Arc::new(Admin { accepter, allow: None })));
+    (vec(connection, 4), names, of(any::<std::net::SocketAddrV4>()), leds(), admin, of(rotator)).prop_map(
+        |(connections, names, metrics, leds, admin, rotator)| {
             let rotators = rotator.into_iter().map(Arc::new).collect();
-            let named =
-                connections.into_iter().zip(names).map(|(c, name)| Connection { name: name.into(), ..c });
-            Config { connections: named.map(Arc::new).collect(), rotators, metrics: metrics.map(Into::into) }
+            let named = connections.into_iter().zip(names).enumerate().map(|(i, (mut c, name))| {
+                c.name = name.into();
+                // some of the connections use some of the LEDs
+                c.options.led_tx = leds.get(i).cloned();
+                c.options.led_rx = leds.get(i / 2).cloned();
+                c
+            });
+            Config {
+                connections: named.map(Arc::new).collect(),
+                rotators,
+                admin,
+                metrics: metrics.map(Into::into),
+                leds,
+            }
         },
     )
 }

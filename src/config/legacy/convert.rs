@@ -305,6 +305,14 @@ impl Rewriter<'_, '_> {
         if name == "banner" && text.is_empty() && !has_default() {
             return;
         }
+        let usable = |led: &str| led.split(':').next() == Some("sysfs");
+        if matches!(name, "led-tx" | "led-rx")
+            && !self.session.definitions.text(Kind::Led, text).is_some_and(usable)
+        {
+            // its definition became a comment too
+            return list
+                .note([Note::comment(&format!("left out: {name}: {text}: the LED has no known driver"))]);
+        }
         let span = &option.name.span;
         let word = span.source.text.get(span.start..span.end).unwrap_or("");
         let word = word.split_once('=').map_or(word, |(_, value)| value).trim_matches(['"', '\'']);

@@ -3,7 +3,7 @@
 use super::lines::Line;
 use super::{Session, grammar};
 use crate::config::error::Severity;
-use crate::config::raw::{Origin, RawOption, RawRotator, RawValue, Spanned};
+use crate::config::raw::{Origin, RawAdmin, RawLed, RawOption, RawRotator, RawValue, Spanned};
 use std::collections::HashMap;
 
 /// Words that begin a definition.
@@ -138,12 +138,7 @@ impl Session {
         let start = line.text.len() - body.len();
         match keyword {
             "ROTATOR" => return self.rotator(line, body, start),
-            "CONTROLPORT" => {
-                let name = body.split(':').next().unwrap_or("").trim();
-                let value = format!("admin {name}").trim_end().to_owned();
-                self.file.later.push(Spanned { value, span: line.whole() });
-                return;
-            }
+            "CONTROLPORT" => return self.control_port(line, body, start),
             "DEFAULT" => return self.default_line(line, body, start),
             _ => {}
         }
@@ -202,14 +197,28 @@ impl Session {
         });
     }
 
+    /// `CONTROLPORT:accepter`.
+    fn control_port(&mut self, line: &Line, body: &str, start: usize) {
+        let at = start + body.len() - body.trim_start().len();
+        let accepter = body.trim();
+        self.file.admins.push(RawAdmin {
+            place: line.whole(),
+            accepter: Spanned { value: accepter.to_owned(), span: line.span(at..at + accepter.len()) },
+            defaults: self.definitions.defaults.clone(),
+            options: Vec::new(),
+        });
+    }
+
+    /// `LED:name:driver:key=value key=value`.
     fn led(&mut self, line: &Line, name: &str, text: &str) {
-        let driver = text.split(':').next().unwrap_or("");
-        if driver != "sysfs" {
-            let message = format!("unknown LED driver '{driver}' of LED '{name}'");
-            let help = Some(format!("write `LED:{name}:sysfs:device=…`"));
-            self.say(Severity::Warning, line.whole(), message, help, None);
-        }
-        self.file.later.push(Spanned { value: format!("led {name}"), span: line.whole() });
+        let (driver, rest) = text.split_once(':').unwrap_or((text, ""));
+        let spanned = |value: &str| Spanned { value: value.to_owned(), span: line.whole() };
+        let options = rest.split_whitespace().map(|word| {
+            let (key, value) = word.split_once('=').unwrap_or((word, ""));
+            (spanned(key), Spanned { value: RawValue::Scalar(value.to_owned()), span: line.whole() })
+        });
+        let led = RawLed { name: spanned(name), driver: Some(spanned(driver)), options: options.collect() };
+        self.file.leds.push(led);
     }
 
     /// `DEFAULT:name:value` or `DEFAULT:name:value:class`.

@@ -294,8 +294,18 @@ impl Session {
     fn option(&mut self, option: &'static str, value: &str, span: Span, draft: &mut Draft<'_>) {
         let value = match option {
             "trace-read" | "trace-write" | "trace-both" => {
-                // without such a TRACEFILE: line the word is the file itself, as in ser2net 4
-                self.definitions.text(Kind::TraceFile, value).unwrap_or(value).to_owned()
+                let Some(file) = self.definitions.text(Kind::TraceFile, value) else {
+                    let message = format!("no TRACEFILE: line above defines '{value}'; nothing is traced");
+                    let near = super::suggest::nearest(value, self.definitions.of_kind(Kind::TraceFile));
+                    let help = match near {
+                        Some(near) => format!("did you mean '{near}'?"),
+                        None => {
+                            "add `TRACEFILE:name:/path/of/the/file` above and write the name here".to_owned()
+                        }
+                    };
+                    return self.say(Severity::Warning, span, message, Some(help), None);
+                };
+                file.to_owned()
             }
             "rs485" => return self.rs485(value, span, draft),
             "led-tx" | "led-rx" if self.definitions.text(Kind::Led, value).is_none() => {

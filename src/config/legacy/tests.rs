@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::raw::RawLed;
 
 fn read(text: &str) -> Session {
     let mut session = Session::default();
@@ -76,8 +77,8 @@ fn accepter_strings_keep_the_port_as_written() {
 fn names_of_definitions_are_options() {
     let (_, connector, options) = one(
         "BANNER:b:old\nBANNER:b:a:b\\r\\n\\\nmore\nOPENSTR:o:O\nCLOSESTR:c:C\nCLOSEON:k:K\nSIGNATURE:s:S\n\
-         TRACEFILE:t:/tmp/t\nRS485CONF:r:0:1:0:1\nLED:l:sysfs:device=x\n\
-         1:raw:0:/d:b o c k s tr=t tw=/tmp/u rs485=r led-tx=l hexdump tb-timestamp banner=\"x y\"",
+         TRACEFILE:t:/tmp/t\nTRACEFILE:u:/tmp/u\nRS485CONF:r:0:1:0:1\nLED:l:sysfs:device=x\n\
+         1:raw:0:/d:b o c k s tr=t tw=u rs485=r led-tx=l hexdump tb-timestamp banner=\"x y\"",
     );
     assert_eq!(
         options,
@@ -192,14 +193,42 @@ fn one_bad_line_does_not_take_the_good_ones_down() {
 }
 
 #[test]
-fn what_is_not_acted_on_yet_is_named() {
-    let session = read("ROTATOR:4001:2000 2001\nCONTROLPORT:localhost,3000\nLED:rx:beaglebone:green 10\n");
-    let later: Vec<_> = session.file.later.iter().map(|l| l.value.as_str()).collect();
-    assert_eq!(later, ["admin localhost,3000", "led rx"]);
+fn rotators_and_control_ports() {
+    let session = read("ROTATOR:4001:2000 2001\nCONTROLPORT:localhost,3000\n");
     let [rotator] = session.file.rotators.as_slice() else { panic!("{:?}", session.file.rotators) };
     assert_eq!((rotator.name.value.as_str(), rotator.accepter.value.as_str()), ("rotator-4001", "4001"));
     let marked: Vec<_> = rotator.members.iter().map(|m| (m.value.as_str(), m.span.start)).collect();
     assert_eq!(marked, [("2000", 13), ("2001", 18)]);
-    assert_eq!(session.diagnostics.len(), 1);
-    assert_eq!(session.diagnostics[0].severity, Severity::Warning);
+    assert_eq!(session.file.admins[0].accepter.value, "localhost,3000");
+    assert!(session.diagnostics.is_empty());
+}
+
+#[test]
+fn leds_and_trace_files() {
+    let session = read(
+        "LED:rx:sysfs:device=a:b:c duration=20 state\nLED:old:beaglebone:green 10\n\
+         1:raw:0:/d:tb=nosuch tr=/tmp/x LOCAL\n",
+    );
+    let said = |led: &RawLed| {
+        let options = led.options.iter().map(|(key, value)| format!("{}={:?}", key.value, value.value));
+        format!(
+            "{} {} {}",
+            led.name.value,
+            led.driver.as_ref().unwrap().value,
+            options.collect::<Vec<_>>().join(" ")
+        )
+    };
+    let leds: Vec<String> = session.file.leds.iter().map(said).collect();
+    assert_eq!(
+        leds,
+        [
+            "rx sysfs device=Scalar(\"a:b:c\") duration=Scalar(\"20\") state=Scalar(\"\")",
+            "old beaglebone green=Scalar(\"\") 10=Scalar(\"\")"
+        ]
+    );
+    // as recorded from 3.5.1 and 4.3.11: the port runs, and nothing is traced
+    assert!(session.file.connections[0].options.is_empty());
+    let messages: Vec<_> = session.diagnostics.iter().map(|d| (d.severity, d.message.as_str())).collect();
+    assert_eq!(messages.len(), 2, "{messages:?}");
+    assert!(messages.iter().all(|(s, m)| *s == Severity::Warning && m.contains("nothing is traced")));
 }

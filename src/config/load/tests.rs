@@ -84,6 +84,7 @@ fn snippets_follow_the_file_and_are_one_text() {
             "  options:#    banner: \"\\\"#\" # *x#    closeon: *x".to_owned(),
         ],
         legacy: vec!["2000:raw:0:/dev/b:9600".to_owned()],
+        admin: None,
         keys: None,
     };
     let (file, found) = load(&inputs);
@@ -144,8 +145,7 @@ fn a_file_full_of_mistakes_is_bounded_work() {
         let _ = write!(legacy, "BANNER:nam{i}:x\n{i}:raw:0:/dev/a:9600 nane{i}x\n");
         let _ = write!(yaml, "define: &nam{i} x\ndefine: &y '*(nane{i}x)'\n");
     }
-    let (_, found) =
-        load(&Inputs { file: None, yaml: vec![yaml], legacy: vec![legacy], ..Inputs::default() });
+    let (_, found) = load(&Inputs { yaml: vec![yaml], legacy: vec![legacy], ..Inputs::default() });
     assert_eq!(found.len(), MAX_DIAGNOSTICS + 1);
     assert_eq!(found[MAX_DIAGNOSTICS].message, "79000 more mistakes are not shown");
     assert_eq!(found[MAX_DIAGNOSTICS].severity, Severity::Error);
@@ -226,7 +226,7 @@ proptest! {
 
     #[test]
     fn no_text_makes_either_front_end_panic(text in "[a-zé:,&*(){}#'\"\\\\|>!%\\[\\]= \t\r\n0-9-]{0,80}") {
-        let inputs = Inputs { file: None, yaml: vec![text.clone()], legacy: vec![text], ..Inputs::default() };
+        let inputs = Inputs { yaml: vec![text.clone()], legacy: vec![text], ..Inputs::default() };
         let (file, found) = load(&inputs);
         spans_are_sound(&file, &found);
     }
@@ -248,7 +248,7 @@ proptest! {
             if text.is_empty() { text.push('x'); }
         }
         let text: String = text.into_iter().collect();
-        let inputs = Inputs { file: None, yaml: vec![text.clone()], legacy: vec![text], ..Inputs::default() };
+        let inputs = Inputs { yaml: vec![text.clone()], legacy: vec![text], ..Inputs::default() };
         let (file, found) = load(&inputs);
         spans_are_sound(&file, &found);
     }

@@ -157,6 +157,10 @@ fn base(
         match (setting.row.name, setting.value) {
             ("nodelay", Value::Bool(on)) => nodelay = on,
             ("reuseaddr", Value::Bool(on)) => reuseaddr = on,
+            ("laddr", _) => {
+                let help = Some("an accepter listens at the address in front of its port".into());
+                report.error(setting.span, "laddr is an option of connectors", help);
+            }
             _ => {}
         }
     }

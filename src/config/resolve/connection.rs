@@ -3,12 +3,12 @@
 use super::access;
 use super::layers::{Default, described, is_idle, nearest_way};
 use super::report::{Finished, Report, Written};
-use super::{Common, accepter, connector, scalar};
+use super::{Common, accepter, connector, leds, scalar};
 use crate::config::announce::{self, Announce, NetType};
 use crate::config::error::{Diagnostic, Span};
 use crate::config::options::{self, Place, Row, Status, Value};
 use crate::config::raw::{Origin, RawConnection, RawOption, RawValue, Spanned};
-use crate::config::{CharDelay, Connection, Options, SlowClient, Template};
+use crate::config::{CharDelay, Connection, Options, SlowClient, Template, Traces};
 use std::time::Duration;
 
 /// Longest `user-timeout` in seconds: a day.
@@ -118,6 +118,9 @@ impl std::default::Default for Options {
             keepalive: None,
             user_timeout: None,
             announce: None,
+            traces: Traces::default(),
+            led_tx: None,
+            led_rx: None,
         };
         for row in options::rows(Place::Connection) {
             if row.name == "keepalive" {
@@ -238,6 +241,9 @@ fn connection_option(
         }
         _ => {}
     }
+    if matches!(row.name, "led-tx" | "led-rx") {
+        return leds::set(row, text.unwrap_or(""), span, options, common, report);
+    }
     if !is_idle(row, &read.value) {
         let span = option.name.span.clone();
         match row.status {
@@ -341,6 +347,20 @@ fn set(options: &mut Options, row: &Row, value: Value) {
         ("sendon", Value::Text(text)) => o.sendon = filled(text),
         // An empty signature is one.
         ("signature", Value::Text(text)) => o.signature = Some(Template(text.into_bytes())),
+        ("trace-read", Value::Text(text)) => o.traces.read.name = filled(text),
+        ("trace-write", Value::Text(text)) => o.traces.write.name = filled(text),
+        ("trace-both", Value::Text(text)) => o.traces.both.name = filled(text),
+        // the later one of `trace-hexdump` and `trace-read-hexdump` counts
+        ("trace-hexdump", Value::Bool(on)) => o.traces.each().into_iter().for_each(|file| file.hexdump = on),
+        ("trace-timestamp", Value::Bool(on)) => {
+            o.traces.each().into_iter().for_each(|file| file.timestamp = on);
+        }
+        ("trace-read-hexdump", Value::Bool(on)) => o.traces.read.hexdump = on,
+        ("trace-write-hexdump", Value::Bool(on)) => o.traces.write.hexdump = on,
+        ("trace-both-hexdump", Value::Bool(on)) => o.traces.both.hexdump = on,
+        ("trace-read-timestamp", Value::Bool(on)) => o.traces.read.timestamp = on,
+        ("trace-write-timestamp", Value::Bool(on)) => o.traces.write.timestamp = on,
+        ("trace-both-timestamp", Value::Bool(on)) => o.traces.both.timestamp = on,
         (name, value) if name.starts_with("mdns") => announce(&mut o.announce, name, value),
         _ => {}
     }

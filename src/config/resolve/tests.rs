@@ -18,7 +18,6 @@ pub(super) struct File {
     connections: Vec<Entry>,
     defaults: Vec<Pair>,
     settings: Vec<(Piece, RawValue)>,
-    pub(super) later: Vec<Piece>,
 }
 
 pub(super) type Piece = (usize, usize, String);
@@ -89,6 +88,7 @@ impl File {
         };
         let raw = RawFile {
             rotators: Vec::new(),
+            admins: Vec::new(),
             connections: self
                 .connections
                 .iter()
@@ -104,7 +104,7 @@ impl File {
                 })
                 .collect(),
             settings: self.settings.iter().map(|(name, value)| (spanned(name), value.clone())).collect(),
-            later: self.later.iter().map(spanned).collect(),
+            leds: Vec::new(),
         };
         let (config, diagnostics, _) = resolve_with(&raw, SERVICES.into(), false);
         (config, diagnostics)
@@ -183,7 +183,7 @@ fn accepters_that_are_refused() {
         ("tcp()", "port is missing"),
         ("telnet", "needs something below"),
         ("tcp,127.0.0.1:2000", "127.0.0.1,2000"),
-        ("tcp(laddr=\"127.0.0.1,0\"),2000", "unknown option 'laddr"),
+        ("tcp(laddr=\"127.0.0.1,0\"),2000", "laddr is an option of connectors"),
         ("tcp(oob),2000", "unknown option 'oob'"),
         ("tcp(nodelai=1),2000", "did you mean nodelay?"),
         ("tcp(nodelay=maybe),2000", "true or false, not 'maybe'"),
@@ -252,21 +252,26 @@ fn later_work_does_not_run_half() {
         assert!(diagnostics.iter().all(|d| d.connection.as_deref() == Some("con1")), "{text}");
     }
     for text in [
-        "tcp,127.0.0.1,2000",
-        "127.0.0.1,2000",
-        "tcp,2000",
-        "telnet,tcp,h,2000",
-        "echo",
-        "pty",
-        "dev,/dev/x",
-        "file(infile=/etc/hostname)",
-        "stdio,/bin/cat",
+        "sctp,h,2000",
+        "unixdgm,/x",
+        "unixseq,/x",
+        "mdns,x",
+        "sound",
         "ipmisol,lan -U x",
         "ratelimit(xmit_delay=1m),serialdev,/dev/x",
+        "trace(block=read),serialdev,/dev/x",
         "msgdelim,serialdev,/dev/x",
         "xlt,serialdev,/dev/x",
-        "keepopen,tcp,h,2000",
-        "udp,h,1",
+        "perf,tcp,h,2000",
+        "mux,tcp,h,2000",
+        "relpkt,udp,h,2000",
+        "certauth,ssl(CA=/c),tcp,h,2000",
+        "script(script=x),tcp,h,2000",
+        "kiss,tcp,h,2000",
+        "ax25,tcp,h,2000",
+        "telnet(mode=server),tcp,h,2000",
+        "ssl(mode=server,CA=/c),tcp,h,2000",
+        "stdio(self),cat",
         "dummy",
     ] {
         let (connection, diagnostics) = with("tcp,2000", text, &[]);
@@ -383,7 +388,7 @@ fn serial_settings() {
         let connector = connection.unwrap_or_else(|| panic!("{text}: {}", said(&diagnostics))).connector;
         assert!(diagnostics.is_empty(), "{text}: {}", said(&diagnostics));
         assert_eq!(*connector.text, text);
-        let device = connector.device;
+        let device = connector.device().unwrap();
         assert_eq!(&*device.path, "/dev/ttyS0");
         let mut shown = device.line.to_string();
         for (set, word) in [
@@ -461,7 +466,7 @@ fn serial_settings_that_are_refused() {
 
 #[test]
 fn devices() {
-    let device = |text: &str| with("tcp,2000", text, &[]).0.unwrap().connector.device;
+    let device = |text: &str| with("tcp,2000", text, &[]).0.unwrap().connector.device().unwrap().clone();
     assert_eq!(device("/dev/ttyS1,19200").line.baud, 19200);
     assert_eq!(&*device("sdev,/dev/ttyS1").path, "/dev/ttyS1");
     assert_eq!(&*device("serialdev,ttyS0,9600n81").path, "ttyS0");
@@ -471,8 +476,8 @@ fn devices() {
     assert_eq!(device("serialdev(drain_time=50),/dev/x").drain_ms, Some(500));
     assert_eq!(device("serialdev(drain_time=off),/dev/x").drain_ms, None);
     assert_eq!(device("serialdev(char_drain_wait=5),/dev/x").stall_ms, Some(50));
-    assert_eq!(device("/dev/x").stall_ms, None);
-    assert!(device("serialdev(char_drain_wait=off),/dev/x").stall_ms > Some(1 << 31));
+    assert_eq!(device("/dev/x").stall_ms, Some(500));
+    assert_eq!(device("serialdev(char_drain_wait=off),/dev/x").stall_ms, None);
     for (text, why) in [
         ("serialdev", "no device"),
         ("serialdev,,9600n81", "no device"),
@@ -485,4 +490,49 @@ fn devices() {
         let (connection, diagnostics) = with("tcp,2000", text, &[]);
         assert!(connection.is_some() && said(&diagnostics).contains(why), "{text}: {}", said(&diagnostics));
     }
+}
+
+/// The admin port of some YAML, and what is said about it.
+fn admin_of(text: &str) -> (Option<String>, Vec<String>) {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("t.yaml");
+    std::fs::write(&file, text).unwrap();
+    let inputs = crate::config::load::Inputs { file: Some(file), ..Default::default() };
+    let (raw, mut found) = crate::config::load::load(&inputs);
+    let (config, more) = resolve(&raw);
+    found.extend(more);
+    let said = found.iter().filter(|d| d.severity > Severity::Warning).map(|d| d.message.clone());
+    (config.admin.map(|admin| admin.accepter.text.to_string()), said.collect())
+}
+
+#[test]
+fn the_first_admin_port_counts_and_cannot_ask_for_logins() {
+    let (admin, said) = admin_of("admin: &adm\n  accepter: tcp,3000\nadmin:\n  accepter: tcp,3001\n");
+    assert_eq!(admin.as_deref(), Some("tcp,3000"));
+    assert_eq!(said, ["the admin port is already configured: the one in line 1 is used"]);
+    let (admin, said) = admin_of("admins:\n  adm:\n    accepter: telnet,tcp,localhost,3000\n");
+    assert_eq!((admin.as_deref(), said.len()), (Some("telnet,tcp,localhost,3000"), 0));
+    for option in ["authdir-admin: /x", "pamauth-admin: login"] {
+        let (admin, said) = admin_of(&format!("admin:\n  accepter: tcp,3000\n  options:\n    {option}\n"));
+        assert_eq!(admin, None, "{option}");
+        assert!(said[0].contains("cannot be kept: there is no login"), "{said:?}");
+    }
+    // as with ser2net, a word that nobody knows does no harm
+    let (admin, said) = admin_of("admin:\n  accepter: tcp,3000\n  options:\n    foo: bar\n");
+    assert_eq!(admin.as_deref(), Some("tcp,3000"));
+    assert_eq!(said, ["unknown option 'foo' of the admin port"]);
+    for (text, message) in [
+        ("admin:\n  accepter: bogus(,1\n", ""),
+        ("admin:\n", "the admin port has no accepter"),
+        ("admin:\n  acepter: tcp,1\n", "unknown key 'acepter' in the admin port"),
+        ("admin: tcp,1\n", "a text where the keys of the admin port are expected"),
+    ] {
+        let (admin, said) = admin_of(text);
+        assert_eq!(admin, None, "{text}");
+        assert!(said[0].contains(message), "{text}: {said:?}");
+    }
+    assert_eq!(
+        admin_of("CONTROLPORT:127.0.0.1,3000\n2000:raw:0:/dev/x\n").0.as_deref(),
+        Some("127.0.0.1,3000")
+    );
 }

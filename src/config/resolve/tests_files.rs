@@ -3,7 +3,7 @@
 use super::tests::*;
 use super::*;
 use crate::config::raw::Origin;
-use crate::config::{CharDelay, Family, Template};
+use crate::config::{CharDelay, Family, Template, Traces};
 use proptest::prelude::*;
 use std::time::Duration;
 
@@ -78,6 +78,8 @@ fn options_that_are_refused_or_remarked_on() {
         ("speed", "9600", "in the connector"),
         ("enable", "on", "beside accepter"),
         ("hexdump", "true", "unknown option"),
+        ("led-tx", "x", "there is no LED 'x'"),
+        ("trace-both", "", "needs a value"),
         ("timeout", "abc", "timeout must be a number"),
         ("timeout", "10s", "timeout must be a number"),
         ("timeout", "1.5", "timeout must be a number"),
@@ -89,9 +91,6 @@ fn options_that_are_refused_or_remarked_on() {
         assert!(said(&diagnostics).contains(why), "{name}: {value}: {}", said(&diagnostics));
     }
     for (name, value, later) in [
-        ("trace-both", "/tmp/x", true),
-        ("tr", "/tmp/x", true),
-        ("led-tx", "x", true),
         ("authdir", "/x", true),
         ("max-connections", "0", false),
         ("chardelay-min", "5000000", false),
@@ -136,10 +135,10 @@ fn defaults_in_force() {
         );
     let (config, diagnostics) = file.resolve();
     let [a, b] = config.connections.as_slice() else { panic!("{}", said(&diagnostics)) };
-    assert_eq!(a.connector.device.line.to_string(), "115200E71");
-    assert!(a.connector.device.line.local && a.accepter.telnet.unwrap().rfc2217 && a.options.kickolduser);
+    assert_eq!(a.connector.line().to_string(), "115200E71");
+    assert!(a.connector.line().local && a.accepter.telnet.unwrap().rfc2217 && a.options.kickolduser);
     assert_eq!((a.options.max_connections, b.options.max_connections), (2, 4));
-    assert_eq!(b.connector.device.line.to_string(), "9600N81");
+    assert_eq!(b.connector.line().to_string(), "9600N81");
     assert!(!b.accepter.telnet.unwrap().rfc2217);
     assert_eq!(a.options.remaddr[0].net.to_string(), "10.0.0.1/32");
     assert_eq!(b.options.remaddr.iter().map(|r| r.net.to_string()).collect::<Vec<_>>(), ["10.0.0.2/32"]);
@@ -148,7 +147,7 @@ fn defaults_in_force() {
 
     let bad = File::default().in_force("speed", "abc").connection("a", "tcp,2000", DEVICE, &[]);
     let (config, diagnostics) = bad.resolve();
-    assert_eq!(config.connections[0].connector.device.line.to_string(), "9600N81");
+    assert_eq!(config.connections[0].connector.line().to_string(), "9600N81");
     assert!(said(&diagnostics).contains("9600N81 is used"));
 }
 
@@ -181,12 +180,6 @@ fn settings_of_the_file() {
     let (_, diagnostics) = File::default().setting("allow", "nobody").setting("metrix", "1").resolve();
     assert_eq!(diagnostics[0].severity, Severity::Fatal);
     assert!(said(&diagnostics).contains("did you mean metrics?"));
-
-    let mut file = File::default();
-    let later = file.put("", "rotator rot1");
-    file.later.push(later);
-    let (_, diagnostics) = file.resolve();
-    assert_eq!(said(&diagnostics), "Warning (later): rotator rot1 is not yet active []\n");
 }
 
 #[test]
@@ -226,4 +219,27 @@ proptest! {
         prop_assert_eq!(config.connections.is_empty(), failed);
         super::super::render::render(&said);
     }
+}
+
+#[test]
+fn trace_options_count_in_the_order_in_which_they_are_written() {
+    let styles = |options: &[(&str, &str)]| {
+        let traces = with("tcp,2000", DEVICE, options).0.unwrap().options.traces;
+        let Traces { read, write, both } = traces;
+        [read, write, both].map(|file| (file.hexdump, file.timestamp))
+    };
+    let (t, f) = ((true, false), (false, false));
+    assert_eq!(styles(&[("trace-hexdump", "true"), ("trace-read-hexdump", "false")]), [f, t, t]);
+    assert_eq!(styles(&[("trace-read-hexdump", "false"), ("trace-hexdump", "true")]), [t, t, t]);
+    assert_eq!(
+        styles(&[("trace-both-timestamp", "true"), ("trace-write-hexdump", "yes")]),
+        [f, t, (false, true)]
+    );
+    assert_eq!(styles(&[("trace-timestamp", "true"), ("trace-timestamp", "false")]), [f, f, f]);
+    let (connection, diagnostics) =
+        with("tcp,2000", DEVICE, &[("tr", "/r"), ("trace-write", "/w\\p"), ("tb", "/b")]);
+    assert!(diagnostics.is_empty(), "{}", said(&diagnostics));
+    let Traces { read, write, both } = connection.unwrap().options.traces;
+    let names = [read, write, both].map(|file| String::from_utf8(file.name.unwrap().0).unwrap());
+    assert_eq!(names, ["/r", "/w\\p", "/b"]);
 }

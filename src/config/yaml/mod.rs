@@ -4,14 +4,17 @@
 //! across documents and included files. So this reads events, entry by entry of the main level,
 //! and keeps what stood before an error.
 
+mod admin;
 mod connection;
 pub(super) mod convert;
 pub mod de;
 mod event;
 mod include;
+mod leds;
 mod names;
 mod rotator;
 mod sections;
+pub mod simple;
 mod tree;
 
 use super::error::{Diagnostic, Severity, Source, Span};
@@ -163,8 +166,11 @@ impl Session {
             "include" => self.include(value, place),
             "rotator" => self.rotator_entry(key, value, place),
             "rotators" => self.rotators(value, place),
-            "led" | "admin" => self.later_entry(word, key, value),
-            _ => self.later_map(word, value),
+            "led" => self.led_entry(key, value, place),
+            "leds" => self.leds(value, place),
+            "admin" => self.admin_entry(key, value, place),
+            "admins" => self.admins(value, place),
+            _ => self.unknown_main_key(word, &key.span),
         }
     }
 

@@ -243,16 +243,17 @@ fn what_ser2net_refuses_without_need_is_a_warning() {
 }
 
 #[test]
-fn constructs_for_later_and_own_settings_are_set_apart() {
+fn other_sections_and_own_settings_are_set_apart() {
     let session = read(&format!(
         "led: &led1\n  driver: sysfs\n{}rotator: &rot\n  accepter: tcp,8\n  connections: [ *a ]\nadmin:\n  accepter: tcp,9\n\
          metrics:\n  listen: 127.0.0.1:9100\nallow: 10.0.0.0/8\n",
         one("x").replace("banner: x", "led-tx: *led1")
     ));
     assert!(session.diagnostics.is_empty(), "{:?}", session.diagnostics);
-    let later: Vec<_> = session.file.later.iter().map(|l| l.value.as_str()).collect();
-    assert_eq!(later, ["led led1", "admin"]);
     assert_eq!(session.file.rotators[0].members[0].value, "a");
+    let led = &session.file.leds[0];
+    assert_eq!((led.name.value.as_str(), led.driver.as_ref().unwrap().value.as_str()), ("led1", "sysfs"));
+    assert_eq!(session.file.admins[0].accepter.value, "tcp,9");
     let keys: Vec<_> = session.file.settings.iter().map(|(k, _)| k.value.as_str()).collect();
     assert_eq!(keys, ["metrics", "allow"]);
     assert_eq!(option(&session, "a", "led-tx"), "led1");

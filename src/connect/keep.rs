@@ -1,0 +1,195 @@
+//! What is below is opened again when it ends, and nobody above notices (`keepopen`).
+
+use super::open::{self, Opening, Stack};
+use super::{Channel, Event, FarLine};
+use crate::config::connector::KeepOpen;
+use crate::serial::IoFailure;
+use crate::serial::request::Request;
+use std::fmt;
+use std::mem::discriminant;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::time::{Sleep, sleep};
+use tracing::{info, warn};
+
+/// Attempts in one poll before others have their turn, for a retry time of nothing.
+const ATTEMPTS: usize = 4;
+
+/// A channel that is always open, for those above it.
+pub(super) struct Kept {
+    options: KeepOpen,
+    stack: Stack,
+    depth: usize,
+    state: State,
+    /// Line settings that were asked for last, one of each kind: a line that is open again gets them.
+    settings: Vec<Request>,
+    /// Something was wrong and that was logged.
+    complained: bool,
+}
+
+enum State {
+    Open(Box<dyn Channel>),
+    Opening(Opening),
+    Waiting(Pin<Box<Sleep>>),
+}
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state: &dyn fmt::Debug = match &self.state {
+            State::Open(channel) => channel,
+            State::Opening(_) => &"opening",
+            State::Waiting(_) => &"waiting",
+        };
+        f.debug_struct("Kept").field("stack", &self.stack).field("state", state).finish_non_exhaustive()
+    }
+}
+
+impl Kept {
+    /// Opens the part of `stack` from its filter number `depth` on, now and whenever it has ended.
+    pub(super) fn new(options: KeepOpen, stack: Stack, depth: usize) -> Self {
+        let state = State::Opening(open::below(stack.clone(), depth));
+        Self { options, stack, depth, state, settings: Vec::new(), complained: false }
+    }
+
+    /// What is below, if it is open or comes to be so now.
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Option<&mut Box<dyn Channel>> {
+        for _ in 0..ATTEMPTS {
+            match &mut self.state {
+                State::Open(_) => break,
+                State::Opening(opening) => match opening.as_mut().poll(cx) {
+                    Poll::Pending => return None,
+                    Poll::Ready(Ok(channel)) => self.opened(channel),
+                    Poll::Ready(Err(error)) => self.failed(&error),
+                },
+                State::Waiting(pause) => {
+                    if pause.as_mut().poll(cx).is_pending() {
+                        return None;
+                    }
+                    self.state = State::Opening(open::below(self.stack.clone(), self.depth));
+                }
+            }
+        }
+        if let State::Open(channel) = &mut self.state {
+            return Some(channel);
+        }
+        cx.waker().wake_by_ref();
+        None
+    }
+
+    fn opened(&mut self, mut channel: Box<dyn Channel>) {
+        if std::mem::take(&mut self.complained) {
+            info!(port = %self.stack.port(), "{} is open again", self.stack.text());
+        }
+        for request in &self.settings {
+            // a far end without a line needs no settings
+            let _ = channel.request(request);
+        }
+        self.state = State::Open(channel);
+    }
+
+    /// Waits for the next attempt. What goes wrong is logged once, until it goes well again.
+    fn failed(&mut self, cause: &dyn fmt::Display) {
+        if !std::mem::replace(&mut self.complained, true) {
+            let every = self.options.retry;
+            warn!(port = %self.stack.port(), "{}: {cause}; tried again every {every:?}", self.stack.text());
+        }
+        self.state = State::Waiting(Box::pin(sleep(self.options.retry)));
+    }
+}
+
+/// Requests that a line that is opened again is to be given.
+fn lasts(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::Baud(Some(_))
+            | Request::Size(Some(_))
+            | Request::Parity(Some(_))
+            | Request::Stop(Some(_))
+            | Request::Flow(Some(_))
+            | Request::Dtr(Some(_))
+            | Request::Rts(Some(_))
+    )
+}
+
+impl Channel for Kept {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<Result<usize, IoFailure>> {
+        for _ in 0..ATTEMPTS {
+            let Some(channel) = self.poll_open(cx) else { return Poll::Pending };
+            match channel.poll_read(cx, buf) {
+                Poll::Ready(Err(cause)) => self.failed(&cause),
+                other => return other,
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<Result<usize, IoFailure>> {
+        if let Some(channel) = self.poll_open(cx) {
+            match channel.poll_write(cx, data) {
+                Poll::Ready(Err(cause)) => {
+                    self.failed(&cause);
+                    // the pause has to be polled to end
+                    cx.waker().wake_by_ref();
+                }
+                other => return other,
+            }
+        }
+        if self.options.discards { Poll::Ready(Ok(data.len())) } else { Poll::Pending }
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), IoFailure>> {
+        if let State::Open(channel) = &mut self.state
+            && let Poll::Ready(Err(cause)) = channel.poll_flush(cx)
+        {
+            self.failed(&cause);
+            cx.waker().wake_by_ref();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.state {
+            State::Open(channel) => channel.poll_close(cx),
+            _ => Poll::Ready(()),
+        }
+    }
+
+    fn line(&self) -> FarLine {
+        match &self.state {
+            State::Open(channel) => channel.line(),
+            _ => FarLine::None,
+        }
+    }
+
+    fn request(&mut self, request: &Request) -> bool {
+        let both = match *request {
+            Request::DtrRts(dtr, rts) | Request::RtsDtr(rts, dtr) => {
+                vec![Request::Dtr(Some(dtr)), Request::Rts(Some(rts))]
+            }
+            _ => vec![request.clone()],
+        };
+        for request in both.into_iter().filter(lasts) {
+            self.settings.retain(|old| discriminant(old) != discriminant(&request));
+            self.settings.push(request);
+        }
+        match &mut self.state {
+            State::Open(channel) => channel.request(request),
+            _ => false,
+        }
+    }
+
+    fn event(&mut self) -> Option<Event> {
+        match &mut self.state {
+            State::Open(channel) => channel.event(),
+            _ => None,
+        }
+    }
+
+    fn can_wait(&self) -> bool {
+        match &self.state {
+            State::Open(channel) => channel.can_wait(),
+            _ => true,
+        }
+    }
+}

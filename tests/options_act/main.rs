@@ -1,0 +1,208 @@
+//! Every option that the table calls active does something: one thing that can be seen for each, on
+//! the running program. An option without a line here fails the test, so that none can be read and
+//! then forgotten.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers outside of test functions")]
+
+mod device;
+mod files;
+mod net;
+mod policy;
+#[path = "../support/mod.rs"]
+mod support;
+
+use serbroker::config::options::{OPTIONS, Place, Row, Status};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// How it is known that an option acts.
+enum Proof {
+    /// This fails when it does not.
+    Here(fn()),
+    /// A test of that name in that file does.
+    Test(&'static str, &'static str),
+}
+
+use Proof::{Here, Test};
+
+/// Place, name and proof.
+type Line = (Place, &'static str, Proof);
+
+/// A proof, and the options that it is for.
+type Shared = (fn(), Vec<&'static str>);
+
+const OPTION: Place = Place::Connection;
+const TELNET: Place = Place::Layer("telnet");
+const SSL: Place = Place::Layer("ssl");
+const TCP: Place = Place::Layer("tcp");
+const DEVICE: Place = Place::Layer("serialdev");
+const SERIAL: Place = Place::Serial;
+
+fn lines() -> Vec<Line> {
+    vec![
+        (OPTION, "kickolduser", Here(net::kickolduser)),
+        (OPTION, "max-connections", Here(net::max_connections)),
+        (OPTION, "banner", Here(net::banner)),
+        (OPTION, "openstr", Here(device::openstr)),
+        (OPTION, "closestr", Here(device::closestr)),
+        (OPTION, "closeon", Here(net::closeon)),
+        (OPTION, "sendon", Here(net::sendon)),
+        (OPTION, "signature", Here(net::signature)),
+        (OPTION, "telnet-brk-on-sync", Here(device::telnet_brk_on_sync)),
+        (OPTION, "chardelay", Here(net::chardelay)),
+        (OPTION, "chardelay-scale", Here(net::chardelay_scale)),
+        (OPTION, "chardelay-min", Here(net::chardelay_min)),
+        (OPTION, "chardelay-max", Here(net::chardelay_max)),
+        (OPTION, "dev-to-net-bufsize", Here(net::dev_to_net_bufsize)),
+        (OPTION, "net-to-dev-bufsize", Here(net::net_to_dev_bufsize)),
+        (OPTION, "no-con-to-acc", Here(net::no_con_to_acc)),
+        (OPTION, "no-acc-to-con", Here(device::no_acc_to_con)),
+        (OPTION, "remaddr", Here(net::remaddr)),
+        (OPTION, "allow", Here(net::allow)),
+        (OPTION, "refusal-text", Here(net::refusal_text)),
+        (OPTION, "accepter-retry-time", Here(net::accepter_retry_time)),
+        (OPTION, "connector-retry-time", Here(policy::connector_retry_time)),
+        (
+            OPTION,
+            "slow-client",
+            Test("tests/policies.rs", "with_backpressure_everybody_waits_and_nobody_loses_anything"),
+        ),
+        (OPTION, "slow-client-limit", Here(policy::slow_client_limit)),
+        (OPTION, "keepalive", Here(policy::keepalive)),
+        (
+            OPTION,
+            "user-timeout",
+            Test(
+                "tests/silent_death.rs",
+                "a_client_that_dies_silently_leaves_its_place_within_half_a_minute",
+            ),
+        ),
+        (OPTION, "timeout-on-os-queue", Here(policy::timeout_on_os_queue)),
+        (
+            OPTION,
+            "connback",
+            Test("tests/connback.rs", "the_first_words_of_the_device_make_the_connection_and_go_over_it"),
+        ),
+        (
+            OPTION,
+            "connback-timeout",
+            Test("tests/connback.rs", "idle_connections_back_have_a_timeout_of_their_own"),
+        ),
+        (OPTION, "trace-read", Here(files::trace_read)),
+        (OPTION, "trace-write", Here(files::trace_write)),
+        (OPTION, "trace-both", Here(files::trace_both)),
+        (OPTION, "trace-hexdump", Here(files::trace_hexdump)),
+        (OPTION, "trace-timestamp", Here(files::trace_timestamp)),
+        (OPTION, "trace-read-hexdump", Here(files::trace_read_hexdump)),
+        (OPTION, "trace-read-timestamp", Here(files::trace_read_timestamp)),
+        (OPTION, "trace-write-hexdump", Here(files::trace_write_hexdump)),
+        (OPTION, "trace-write-timestamp", Here(files::trace_write_timestamp)),
+        (OPTION, "trace-both-hexdump", Here(files::trace_both_hexdump)),
+        (OPTION, "trace-both-timestamp", Here(files::trace_both_timestamp)),
+        (OPTION, "led-tx", Test("tests/leds.rs", "each_direction_lights_its_own_led")),
+        (OPTION, "led-rx", Test("tests/leds.rs", "each_direction_lights_its_own_led")),
+        (OPTION, "mdns", Test("tests/mdns.rs", "role_services")),
+        (OPTION, "mdns-name", Test("tests/mdns.rs", "role_services")),
+        (OPTION, "mdns-type", Test("tests/mdns.rs", "role_services")),
+        (OPTION, "mdns-txt", Test("tests/mdns.rs", "role_services")),
+        (OPTION, "mdns-sysattrs", Test("tests/mdns.rs", "role_services")),
+        (OPTION, "mdns-interface", Test("src/mdns.rs", "what_is_announced")),
+        (OPTION, "mdns-nettype", Test("src/mdns.rs", "what_is_announced")),
+        (OPTION, "mdns-domain", Test("src/mdns.rs", "what_is_announced")),
+        (OPTION, "mdns-host", Test("src/mdns.rs", "what_is_announced")),
+        (TELNET, "rfc2217", Here(net::rfc2217)),
+        (TELNET, "mode", Here(files::mode_client_is_refused)),
+        (SSL, "key", Test("tests/tls.rs", "openssl_moves_bytes_both_ways")),
+        (SSL, "cert", Test("tests/tls.rs", "openssl_moves_bytes_both_ways")),
+        (SSL, "ca", Here(net::clientauth)),
+        (SSL, "clientauth", Here(net::clientauth)),
+        (SSL, "allow-authfail", Here(files::allow_authfail_is_refused)),
+        (SSL, "mode", Here(files::mode_client_is_refused)),
+        (TCP, "nodelay", Here(net::nodelay)),
+        (TCP, "reuseaddr", Here(net::reuseaddr)),
+        (DEVICE, "nouucplock", Here(device::uucplock)),
+        (DEVICE, "uucplock", Here(device::uucplock)),
+        (DEVICE, "drain_time", Here(device::drain_time)),
+        (DEVICE, "char_drain_wait", Here(device::char_drain_wait)),
+        (DEVICE, "custspeed", Here(device::custspeed)),
+        (SERIAL, "speed", Here(device::speed)),
+        (SERIAL, "local", Here(device::flags)),
+        (SERIAL, "xonxoff", Here(device::flags)),
+        (SERIAL, "rtscts", Here(device::flags)),
+        (SERIAL, "hangup-when-done", Here(device::flags)),
+        (SERIAL, "nobreak", Here(device::nobreak)),
+        (SERIAL, "wronly", Here(device::one_way_devices)),
+        (SERIAL, "rdonly", Here(device::one_way_devices)),
+        (SERIAL, "dtr", Here(device::dtr_and_rts)),
+        (SERIAL, "rts", Here(device::dtr_and_rts)),
+        (SERIAL, "rs485", Here(device::rs485)),
+        (SERIAL, "NONE", Here(device::parity)),
+        (SERIAL, "EVEN", Here(device::parity)),
+        (SERIAL, "ODD", Here(device::parity)),
+        (SERIAL, "MARK", Here(device::parity)),
+        (SERIAL, "SPACE", Here(device::parity)),
+        (SERIAL, "5databits", Here(device::sizes)),
+        (SERIAL, "6databits", Here(device::sizes)),
+        (SERIAL, "7databits", Here(device::sizes)),
+        (SERIAL, "8databits", Here(device::sizes)),
+        (SERIAL, "1stopbit", Here(device::stop_bits)),
+        (SERIAL, "2stopbits", Here(device::stop_bits)),
+    ]
+}
+
+fn active() -> impl Iterator<Item = &'static Row> {
+    OPTIONS.iter().filter(|row| row.status == Status::Active)
+}
+
+#[test]
+fn every_active_option_has_a_proof_and_nothing_else_has() {
+    let lines = lines();
+    let known =
+        |row: &Row| lines.iter().filter(|(place, name, _)| *place == row.place && *name == row.name).count();
+    let without: Vec<_> = active().filter(|row| known(row) != 1).map(|row| (row.place, row.name)).collect();
+    assert!(without.is_empty(), "active options without one line that proves it: {without:?}");
+    let stale: Vec<_> = lines
+        .iter()
+        .filter(|(place, name, _)| !active().any(|row| row.place == *place && row.name == *name))
+        .map(|(place, name, _)| (place, name))
+        .collect();
+    assert!(stale.is_empty(), "no active options: {stale:?}");
+    for (_, name, proof) in &lines {
+        if let Test(file, test) = proof {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+            let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{name}: {file}: {e}"));
+            assert!(text.contains(&format!("fn {test}(")), "{name}: no test {test} in {file}");
+        }
+    }
+}
+
+#[test]
+fn every_active_option_acts() {
+    // one proof may be that of several options
+    let mut proofs: BTreeMap<usize, Shared> = BTreeMap::new();
+    for (_, name, proof) in lines() {
+        if let Here(proof) = proof {
+            proofs.entry(proof as usize).or_insert((proof, Vec::new())).1.push(name);
+        }
+    }
+    let proofs: Vec<_> = proofs.into_values().collect();
+    let next = AtomicUsize::new(0);
+    let failed = Mutex::new(Vec::new());
+    // they wait more than they compute
+    std::thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| {
+                while let Some((proof, names)) = proofs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if std::thread::spawn(*proof).join().is_err() {
+                        failed.lock().unwrap().push(names.join(", "));
+                    }
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner().unwrap();
+    assert!(failed.is_empty(), "these do not act: {failed:?}");
+}
