@@ -320,7 +320,6 @@ fn what_cannot_be_done_comes_with_the_nearest_way() {
         ("pamauth", "login", "allow: limits"),
         ("allowed-users", "a b", "asks for a certificate"),
         ("authdir", "/x", "CA=/path"),
-        ("timeout-on-os-queue", "true", "30 seconds"),
     ] {
         let (connection, diagnostics) = with("tcp,2000", DEVICE, &[(name, value)]);
         assert!(connection.is_some() && diagnostics.len() == 1 && diagnostics[0].later, "{name}");
