@@ -6,7 +6,7 @@ use crate::cli::{ConfigChoice, Inline, RunOptions};
 use crate::config::error::{Diagnostic, Severity};
 use crate::config::load::{self, Inputs};
 use crate::config::render::headline;
-use crate::config::{self, Admin, Config, Connection};
+use crate::config::{self, Admin, Config, Connection, Rotator};
 use crate::descriptors;
 use crate::http::{self, HttpState};
 use crate::mdns::{self, Responder, Services};
@@ -15,6 +15,7 @@ use crate::net::wrap;
 use crate::port::{Claims, Environment};
 use crate::process::{Signal, Signals, notify};
 use crate::reconcile::{Step, Told, reconcile};
+use crate::rotator::Rotators;
 use crate::status::StatusTable;
 use crate::supervisor::Supervisor;
 use std::io::{Write, stdout};
@@ -73,6 +74,7 @@ impl Reading {
 struct Plan {
     /// `None`: the text cannot be used at all.
     steps: Option<Vec<Step>>,
+    rotators: Vec<Arc<Rotator>>,
     connections: Vec<Arc<Connection>>,
     admin: Option<Arc<Admin>>,
     metrics: Option<SocketAddr>,
@@ -94,8 +96,8 @@ impl Plan {
         let mistakes = reading.diagnostics.iter().filter(serious).map(headline).collect();
         let services = mdns::services(&reading.config.connections);
         // LEDs come with the connections that flash them
-        let Config { connections, admin, metrics, leds: _ } = reading.config.clone();
-        Self { steps, connections, admin, metrics, services, errors, warnings, mistakes }
+        let Config { connections, rotators, admin, metrics, leds: _ } = reading.config.clone();
+        Self { steps, rotators, connections, admin, metrics, services, errors, warnings, mistakes }
     }
 }
 
@@ -163,6 +165,7 @@ pub struct Broker {
     sources: Sources,
     env: Environment,
     supervisor: Supervisor,
+    rotators: Rotators,
     admin: admin::Server,
     requests: mpsc::Receiver<Request>,
     http: Option<(SocketAddr, JoinHandle<()>)>,
@@ -181,6 +184,7 @@ impl Broker {
             claims: Arc::new(Claims::default()),
             metrics: Arc::new(metrics),
             status: StatusTable::new(),
+            doors: Arc::default(),
             names: Arc::default(),
             events: Arc::default(),
             wrap: wrap::Files::default(),
@@ -193,6 +197,7 @@ impl Broker {
         let admin = admin::Server::new(asking, Arc::clone(&env.events), Arc::clone(&env.names));
         Ok(Self {
             supervisor: Supervisor::new(env.clone()),
+            rotators: Rotators::new(env.clone()),
             sources,
             env,
             admin,
@@ -265,8 +270,9 @@ impl Broker {
         if let Some((_, task)) = self.http.take() {
             task.abort();
         }
-        // nobody is answered any more
+        // nobody is answered any more, and nobody let in
         drop(self.requests);
+        self.rotators.shutdown().await;
         tokio::join!(self.admin.shutdown(), self.supervisor.shutdown(), self.responder.shutdown());
         // nothing moves any more that could be held up
         if !self.env.traces.finish(LAST_WRITES) {
@@ -335,7 +341,9 @@ impl Broker {
 
     async fn apply(&mut self, plan: Plan) {
         let outcome = if let Some(steps) = plan.steps {
+            self.rotators.release(&plan.rotators).await;
             self.supervisor.apply(steps).await;
+            self.rotators.apply(&plan.rotators).await;
             self.supervisor.configured(plan.connections).await;
             self.admin.apply(plan.admin).await;
             self.serve_health(plan.metrics).await;

@@ -121,9 +121,13 @@ async fn readyz(State(state): State<HttpState>) -> Response {
     apart(move || {
         let started = state.status.started();
         let ports = state.status.status();
-        let ready = started && ports.iter().all(|port| port.ready);
+        let rotators = state.metrics.rotators();
+        let ready = started
+            && ports.iter().all(|port| port.ready)
+            && rotators.iter().all(|rotator| rotator.listening);
         let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        (code, Json(json!({ "ready": ready, "started": started, "ports": ports }))).into_response()
+        let body = json!({ "ready": ready, "started": started, "ports": ports, "rotators": rotators });
+        (code, Json(body)).into_response()
     })
     .await
 }

@@ -29,6 +29,7 @@ pub mod net;
 pub mod port;
 pub mod process;
 pub mod reconcile;
+pub mod rotator;
 pub mod serial;
 pub mod status;
 pub mod supervisor;

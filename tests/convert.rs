@@ -5,7 +5,7 @@
 use serbroker::config::convert::{convert, to_yaml};
 use serbroker::config::error::Severity;
 use serbroker::config::load::{Inputs, load};
-use serbroker::config::{Admin, Config, Connection, resolve};
+use serbroker::config::{Admin, Config, Connection, Rotator, resolve};
 use serde::Deserialize as _;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -55,12 +55,21 @@ fn typed(before: &str, now: &str, of: &str) -> bool {
 
 /// What is not the same. `texts`: also those that clients can be shown.
 fn differences(before: &Config, after: &Config, texts: bool) -> Option<String> {
-    let Config { connections, admin, metrics, leds } = before;
+    let Config { connections, rotators, admin, metrics, leds } = before;
     if *leds != after.leds {
         return Some("leds".to_owned());
     }
     if *metrics != after.metrics {
         return Some("metrics".to_owned());
+    }
+    let rotators_of = |list: &[Arc<Rotator>]| {
+        let plain = |r: &Arc<Rotator>| {
+            (r.name.clone(), r.accepter.listen.clone(), r.members.clone(), r.options.clone())
+        };
+        list.iter().map(plain).collect::<Vec<_>>()
+    };
+    if rotators_of(rotators) != rotators_of(&after.rotators) {
+        return Some(format!("{rotators:?} became {:?}", after.rotators));
     }
     let entrance = |admin: &Option<Arc<Admin>>| {
         let parts = |admin: &Admin| {

@@ -56,6 +56,7 @@ fn each_direction_lights_its_own_led() {
         claims: Arc::new(Claims::default()),
         metrics: Arc::new(Metrics::new().unwrap()),
         status: StatusTable::new(),
+        doors: Arc::default(),
         names: Arc::default(),
         signature: "test".into(),
         traces: Arc::default(),

@@ -101,6 +101,7 @@ fn start(runtime: &Runtime, text: String) -> Result<(port::Handle, tokio::task::
     let [connection] = <[_; 1]>::try_from(reading.config.connections)
         .map_err(|_| format!("the configuration: {:?}", reading.diagnostics))?;
     let env = Environment {
+        doors: Arc::default(),
         events: Arc::default(),
         names: Arc::default(),
         wrap: serbroker::net::wrap::Files::default(),

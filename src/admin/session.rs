@@ -132,9 +132,10 @@ impl Link {
     fn poll_io(&mut self, cx: &mut Context<'_>, buf: Option<&mut [u8]>) -> Poll<Io> {
         let Ok(moved) = self.poll_write(cx) else { return Poll::Ready(Io::Gone) };
         if let Some(buf) = buf {
-            match self.stream.poll_read(cx, buf) {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Io::End),
-                Poll::Ready(Ok(n)) => return Poll::Ready(Io::Read(n)),
+            // the urgent byte of a telnet synch is read like all others
+            match self.stream.poll_read_urgent(cx, buf) {
+                Poll::Ready(Ok((0, _))) => return Poll::Ready(Io::End),
+                Poll::Ready(Ok((n, _))) => return Poll::Ready(Io::Read(n)),
                 Poll::Ready(Err(_)) => return Poll::Ready(Io::Gone),
                 Poll::Pending => {}
             }

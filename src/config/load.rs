@@ -78,10 +78,10 @@ pub fn load(inputs: &Inputs) -> (RawFile, Vec<Diagnostic>) {
     let [first, second] = parts;
     for (part, found) in if yaml_first { [first, second] } else { [second, first] } {
         file.connections.extend(part.connections);
+        file.rotators.extend(part.rotators);
         file.admins.extend(part.admins);
         file.settings.extend(part.settings);
         file.leds.extend(part.leds);
-        file.later.extend(part.later);
         diagnostics.extend(found);
     }
     if let Some(dir) = &inputs.keys {

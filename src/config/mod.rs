@@ -40,6 +40,8 @@ pub use tap::{LED_CLASS, LED_DURATION_MS, Led, TraceFile, Traces};
 pub struct Config {
     /// The connections, in the order of the file; names are unique.
     pub connections: Vec<Arc<Connection>>,
+    /// The rotators, in the order of the file; names are unique among them.
+    pub rotators: Vec<Arc<Rotator>>,
     /// The admin port; `None`: there is none.
     pub admin: Option<Arc<Admin>>,
     /// Where health is served; `None`: nowhere.
@@ -62,6 +64,21 @@ pub struct Connection {
     /// An idle client is closed after this time; `None`: never.
     pub timeout: Option<Duration>,
     /// Everything else.
+    pub options: Options,
+}
+
+/// One accepter that leads to whichever of several connections is free.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rotator {
+    /// Name: YAML anchor or key, or `rotator-` and the port text of a legacy line.
+    pub name: Arc<str>,
+    /// What listens. Clients keep its filters when they are given to a connection.
+    pub accepter: Accepter,
+    /// Names of the connections, in the order in which they are tried. One that is not there (or
+    /// switched off) is passed over.
+    pub members: Vec<Arc<str>>,
+    /// Those of [`Options`] that limit and care for clients on their way in; the options of the
+    /// member hold for the rest.
     pub options: Options,
 }
 
@@ -119,12 +136,100 @@ pub struct Options {
     pub refusal_text: bool,
     /// Announced by mDNS; `None`: not.
     pub announce: Option<Box<Announce>>,
+    /// Wait between attempts to open a device that no client waits for.
+    pub connector_retry: Duration,
+    /// Addresses that are connected to when the device sends something.
+    pub connback: Vec<ConnectBack>,
+    /// Idle time after which a connection made by `connback` is closed; `None`: as all others.
+    pub connback_timeout: Option<Duration>,
+    /// A telnet synch sends a break.
+    pub brk_on_sync: bool,
+    /// A client does not count as idle while bytes for it wait in the system.
+    pub timeout_on_os_queue: bool,
+    /// What is done about a client that reads too slowly.
+    pub slow_client: SlowClient,
+    /// Bytes that are kept for such a client.
+    pub slow_client_limit: usize,
+    /// How silent clients are asked whether they are still there; `None`: they are not.
+    pub keepalive: Option<Keepalive>,
+    /// A client that does not acknowledge what was sent for so long is taken for dead.
+    pub user_timeout: Option<Duration>,
     /// Trace files.
     pub traces: Traces,
     /// Flashes when the device is written to.
     pub led_tx: Option<Arc<Led>>,
     /// Flashes when the device sends.
     pub led_rx: Option<Arc<Led>>,
+}
+
+/// What is done about a client that takes less than the device sends (`slow-client`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SlowClient {
+    /// The device waits for it, and so do all others, as with ser2net.
+    Backpressure,
+    /// It loses what it did not read in time, the oldest bytes first.
+    DropOldest,
+    /// It is closed when others would have to wait for it.
+    #[default]
+    Disconnect,
+}
+
+impl std::fmt::Display for SlowClient {
+    /// As one would write it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Backpressure => "backpressure",
+            Self::DropOldest => "drop-oldest",
+            Self::Disconnect => "disconnect",
+        })
+    }
+}
+
+/// TCP keepalive of a client (tcp(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keepalive {
+    /// Seconds of silence before the first probe (`TCP_KEEPIDLE`).
+    pub idle: u32,
+    /// Seconds between probes (`TCP_KEEPINTVL`).
+    pub interval: u32,
+    /// Probes without an answer after which the client is given up (`TCP_KEEPCNT`).
+    pub count: u32,
+}
+
+impl std::fmt::Display for Keepalive {
+    /// As one would write it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { idle, interval, count } = self;
+        write!(f, "{idle}/{interval}/{count}")
+    }
+}
+
+/// An address that is connected to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectBack {
+    /// Telnet on the stream; this end is the one with the serial line, as on an accepter.
+    pub telnet: bool,
+    /// Host name or address.
+    pub host: Arc<str>,
+    /// Port, not 0.
+    pub port: u16,
+    /// Address family of names.
+    pub family: Family,
+}
+
+impl std::fmt::Display for ConnectBack {
+    /// As one would write it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { telnet, host, port, family } = self;
+        let telnet = if *telnet { "telnet," } else { "" };
+        let family = match family {
+            Family::Any => "",
+            Family::V4 => "ipv4,",
+            Family::V6 => "ipv6,",
+            Family::V6Mapped => "ipv6n4,",
+        };
+        write!(f, "{telnet}tcp,{family}{host},{port}")
+    }
 }
 
 /// Whether bytes of the device are gathered before they are sent (`chardelay`).

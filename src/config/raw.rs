@@ -16,14 +16,14 @@ pub struct Spanned<T> {
 pub struct RawFile {
     /// Connections in file order.
     pub connections: Vec<RawConnection>,
+    /// Rotators in file order.
+    pub rotators: Vec<RawRotator>,
     /// Admin ports in file order; only the first is used.
     pub admins: Vec<RawAdmin>,
     /// serbroker's own top-level settings (`metrics`, …) as path and scalar text.
     pub settings: Vec<(Spanned<String>, RawValue)>,
     /// LEDs in file order.
     pub leds: Vec<RawLed>,
-    /// Constructs that are understood but not acted on yet (rotator …).
-    pub later: Vec<Spanned<String>>,
 }
 
 /// A connection as written.
@@ -40,6 +40,23 @@ pub struct RawConnection {
     /// `timeout:` text.
     pub timeout: Option<Spanned<String>>,
     /// The `default:` values that were in force, named `class:name`, or `:name` without a class.
+    pub defaults: Vec<RawOption>,
+    /// Options in order; later ones win.
+    pub options: Vec<RawOption>,
+    /// The front end that read it.
+    pub origin: Origin,
+}
+
+/// A rotator as written.
+#[derive(Clone, Debug)]
+pub struct RawRotator {
+    /// Anchor, key or port text.
+    pub name: Spanned<String>,
+    /// Accepter string, substitutions done.
+    pub accepter: Spanned<String>,
+    /// Names of connections.
+    pub members: Vec<Spanned<String>>,
+    /// The `default:` values that were in force, as in [`RawConnection::defaults`].
     pub defaults: Vec<RawOption>,
     /// Options in order; later ones win.
     pub options: Vec<RawOption>,

@@ -12,6 +12,7 @@ mod connector;
 mod layers;
 mod leds;
 mod report;
+mod rotator;
 mod serial;
 
 use super::error::{Diagnostic, Severity, Span};
@@ -74,7 +75,7 @@ fn resolve_with(raw: &RawFile, services: String, trace: bool) -> (Config, Vec<Di
         raw.settings.iter().rfind(|(path, _)| path.value == "allow").map(|(path, _)| path.span.clone());
     let (leds, named) = leds::resolve(&raw.leds, &mut diagnostics);
     let common = Common { allow, allow_span, trace, services, leds: named, options: Options::default() };
-    let mut config = Config { connections: Vec::new(), admin: None, metrics, leds };
+    let mut config = Config { connections: Vec::new(), rotators: Vec::new(), admin: None, metrics, leds };
     let mut names: HashMap<&str, &Span> = HashMap::new();
     for connection in &raw.connections {
         let name = &connection.name;
@@ -99,13 +100,25 @@ fn resolve_with(raw: &RawFile, services: String, trace: bool) -> (Config, Vec<Di
         config.connections.extend(resolved.connection.map(Arc::new));
         diagnostics.extend(resolved.diagnostics);
     }
+    let written: HashSet<&str> = raw.connections.iter().map(|c| c.name.value.as_str()).collect();
+    let mut rotators: HashSet<&str> = HashSet::new();
+    for rotator in &raw.rotators {
+        let name = &rotator.name;
+        if !rotators.insert(&name.value) {
+            let message = format!("duplicate rotator name '{}': the first is used", name.value);
+            diagnostics.push(
+                Diagnostic::new(Severity::Error, name.span.clone(), message)
+                    .help("give each rotator a name of its own"),
+            );
+            continue;
+        }
+        let (resolved, found) = rotator::resolve(rotator, &config.connections, &written, &common);
+        config.rotators.extend(resolved.map(Arc::new));
+        diagnostics.extend(found);
+    }
     let (admin, found) = admin::resolve(&raw.admins, &common);
     config.admin = admin.map(Arc::new);
     diagnostics.extend(found);
-    for later in &raw.later {
-        let message = format!("{} is not yet active", later.value);
-        diagnostics.push(Diagnostic::new(Severity::Warning, later.span.clone(), message).later());
-    }
     // A default in force for many connections says the same thing for each of them.
     let mut seen = HashSet::new();
     diagnostics.retain(|d| {

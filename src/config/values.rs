@@ -97,6 +97,15 @@ pub fn of_options(options: &Options) -> Vec<InForce> {
         allow,
         accepter_retry,
         refusal_text,
+        connector_retry,
+        connback,
+        connback_timeout,
+        brk_on_sync,
+        timeout_on_os_queue,
+        slow_client,
+        slow_client_limit,
+        keepalive,
+        user_timeout,
         announce,
         traces,
         led_tx,
@@ -114,6 +123,8 @@ pub fn of_options(options: &Options) -> Vec<InForce> {
             format!("{mark}{},{}", rule.net, rule.port.unwrap_or(0))
         })
         .collect();
+    let connback: Vec<String> = connback.iter().map(ToString::to_string).collect();
+    let off = || "off".to_owned();
     let allow = allow.as_ref().map(|list| {
         let list: Vec<String> = list.iter().map(ToString::to_string).collect();
         list.join(", ")
@@ -139,6 +150,15 @@ pub fn of_options(options: &Options) -> Vec<InForce> {
         of("allow").maybe(allow),
         of("accepter-retry-time").is(&accepter_retry.as_secs()),
         of("refusal-text").is(refusal_text),
+        of("connector-retry-time").is(&connector_retry.as_secs()),
+        of("connback").maybe(Some(connback.join(";")).filter(|text| !text.is_empty())),
+        of("connback-timeout").maybe(connback_timeout.map(|t| t.as_secs().to_string())),
+        of("telnet-brk-on-sync").is(brk_on_sync),
+        of("timeout-on-os-queue").is(timeout_on_os_queue),
+        of("slow-client").is(slow_client),
+        of("slow-client-limit").is(slow_client_limit),
+        of("keepalive").is(&keepalive.map_or_else(off, |k| k.to_string())),
+        of("user-timeout").is(&user_timeout.map_or_else(off, |t| t.as_secs().to_string())),
         of("trace-read").maybe(text(&read.name)),
         of("trace-write").maybe(text(&write.name)),
         of("trace-both").maybe(text(&both.name)),

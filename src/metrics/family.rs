@@ -143,7 +143,7 @@ impl Family {
 }
 
 /// A label's value in the text format.
-fn escaped(name: &str) -> String {
+pub(super) fn escaped(name: &str) -> String {
     name.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 

@@ -90,6 +90,8 @@ labels! {
     Refusal {
         /// The port has all the clients that it may have.
         PortBusy = "port_busy",
+        /// It and another client have been throwing each other out (`kickolduser`).
+        HeldOff = "held_off",
         /// Another connection has the device.
         DeviceBusy = "device_busy",
         /// The address is not among those allowed.
@@ -124,6 +126,8 @@ labels! {
         OpenFailed = "open_failed",
         /// The device went away.
         DeviceLost = "device_lost",
+        /// The configuration of the port changed, or has no such port any more.
+        Reloaded = "reloaded",
         /// The connection was switched off in the configuration.
         Disabled = "disabled",
         /// The broker stops.
@@ -148,11 +152,24 @@ impl CloseReason {
             Self::CloseOn => "the device sent the closeon string",
             Self::OpenFailed => "the device could not be opened",
             Self::DeviceLost => "the device is gone",
+            Self::Reloaded => "the configuration changed",
             Self::Disabled => "switched off in the configuration",
             Self::Shutdown => "the program ends",
             Self::Admin => "closed from the admin port",
             Self::SlowReader => "read too slowly while other clients kept up",
         }
+    }
+}
+
+labels! {
+    /// Why a rotator turned a client away.
+    RotatorRefusal {
+        /// Every connection has a client, or cannot have its device.
+        NoFreePort = "no_free_port",
+        /// The client's address is not let in.
+        NotAllowed = "not_allowed",
+        /// The TLS handshake failed.
+        Tls = "tls",
     }
 }
 
@@ -220,6 +237,10 @@ labels! {
         Purged = "purged",
         /// The connection moves data one way only.
         OneWay = "one_way",
+        /// A client did not read them in time, and newer ones took their place.
+        DropOldest = "drop_oldest",
+        /// Nobody was connected that they could be kept for.
+        NoClient = "no_client",
         /// A client was closed before it got them.
         ClientClosed = "client_closed",
         /// The admin port's monitor did not keep up; clients and device got them.
@@ -285,6 +306,7 @@ mod tests {
         consistent::<Direction>();
         consistent::<PortState>();
         consistent::<Refusal>();
+        consistent::<RotatorRefusal>();
         consistent::<CloseReason>();
         consistent::<DeviceFailure>();
         consistent::<DropDirection>();

@@ -9,13 +9,15 @@
 mod family;
 mod labels;
 mod port;
+mod rotator;
 mod usage;
 
 pub use labels::{
     CloseReason, DeviceFailure, Direction, DropDirection, DropReason, PortState, Refusal, ReloadOutcome,
-    SerialError, TraceDrop,
+    RotatorRefusal, SerialError, TraceDrop,
 };
 pub use port::{PortCounters, PortMetrics};
+pub use rotator::{RotatorMetrics, RotatorStatus};
 
 use labels::Label;
 use prometheus::core::Collector;
@@ -31,6 +33,7 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub struct Metrics {
     registry: Registry,
     ports: Arc<port::Live>,
+    rotators: Arc<rotator::Live>,
     started: Instant,
     reloads: Box<[IntCounter]>,
     reload_ok: IntGauge,
@@ -70,6 +73,7 @@ impl Metrics {
         let reloads = add(&registry, IntCounterVec::new(reloads, &["outcome"]))?;
         Ok(Self {
             ports: Arc::default(),
+            rotators: Arc::default(),
             started: Instant::now(),
             reloads: ReloadOutcome::VALUES
                 .iter()
@@ -110,6 +114,16 @@ impl Metrics {
         PortMetrics::for_port(&self.ports, name.into())
     }
 
+    /// The series of the rotator `name`, made when they are not there yet.
+    pub fn rotator(&self, name: impl Into<Arc<str>>) -> Arc<RotatorMetrics> {
+        RotatorMetrics::for_rotator(&self.rotators, name.into())
+    }
+
+    /// Every rotator as it is now, sorted by name.
+    pub fn rotators(&self) -> Vec<RotatorStatus> {
+        rotator::all(&self.rotators).iter().map(|rotator| rotator.status()).collect()
+    }
+
     /// A configuration was read (the first one too): whether it is in force now, and how many
     /// errors and warnings it had.
     pub fn config_read(&self, outcome: ReloadOutcome, errors: usize, warnings: usize) {
@@ -147,6 +161,7 @@ impl Metrics {
         }
         let mut text = TextEncoder::new().encode_to_string(&self.registry.gather())?;
         family::write(&port::all(&self.ports), &mut text);
+        rotator::write(&rotator::all(&self.rotators), &mut text);
         Ok(text)
     }
 }

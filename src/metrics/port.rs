@@ -20,7 +20,7 @@ pub(super) struct Counter(AtomicU64);
 
 impl Counter {
     #[inline]
-    fn add(&self, count: u64) {
+    pub(super) fn add(&self, count: u64) {
         self.0.fetch_add(count, Relaxed);
     }
 
@@ -42,7 +42,7 @@ impl<L: Label, const N: usize> Default for Counters<L, N> {
 
 impl<L: Label, const N: usize> Counters<L, N> {
     #[inline]
-    fn add(&self, label: L, count: u64) {
+    pub(super) fn add(&self, label: L, count: u64) {
         self.0[label.index()].add(count);
     }
 
@@ -55,7 +55,7 @@ impl<L: Label, const N: usize> Counters<L, N> {
         self.0[index].get()
     }
 
-    fn sum(&self) -> u64 {
+    pub(super) fn sum(&self) -> u64 {
         self.0.iter().map(Counter::get).sum()
     }
 }

@@ -1,7 +1,8 @@
 //! From the addresses of a configuration to bound sockets.
 
+use super::care::INHERITED;
 use super::names::Names;
-use crate::config::{Family, ListenAddress};
+use crate::config::{Family, Keepalive, ListenAddress};
 use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -11,7 +12,10 @@ use std::time::Duration;
 const BACKLOG: i32 = 128;
 /// Silence after which a peer is asked whether it is still there, how often, and how many times:
 /// a peer that died silently is noticed within 30 seconds.
-pub(super) const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(15), Duration::from_secs(5), 3);
+pub(super) const KEEPALIVE: (Duration, Duration, u32) = {
+    let Keepalive { idle, interval, count } = INHERITED;
+    (Duration::from_secs(idle as u64), Duration::from_secs(interval as u64), count)
+};
 /// Attempts to find a port that is free at all addresses, where the kernel chooses it.
 const PORT_ATTEMPTS: usize = 16;
 

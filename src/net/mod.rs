@@ -2,6 +2,7 @@
 
 pub mod allow;
 mod bind;
+pub mod care;
 pub mod listener;
 pub mod names;
 pub mod peer;

@@ -3,15 +3,28 @@
 use super::{stdio, udp};
 use crate::serial::sys;
 use socket2::SockRef;
-use std::io::{self, Read};
+use std::io::{self, Read as _};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
-/// Begins telnet's commands.
-const IAC: u8 = 255;
+/// Probes of a closed window without an answer after which the client is taken for dead; they are
+/// sent at growing intervals.
+const LOST_PROBES: u8 = 4;
+
+/// What is known of the other end of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerState {
+    /// It has acknowledged all.
+    UpToDate,
+    /// It takes nothing at present, and says so.
+    Closed,
+    /// Something is on its way, and nothing was acknowledged for this time.
+    Silent(Duration),
+}
 
 /// A stream that a client came in on.
 #[derive(Debug)]
@@ -64,23 +77,10 @@ impl Stream {
             Self::Stdio(s) => return s.poll_read(cx, buf),
         };
         Poll::Ready(match ready!(result) {
-            Ok(()) => Ok(self.behind_urgent_mark(&mut read)),
+            Ok(()) => Ok(read.filled().len()),
             Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
             Err(e) => Err(e),
         })
-    }
-
-    /// A read ends in front of an urgent byte, which with telnet is the one behind an IAC (RFC 854,
-    /// SYNCH). The runtime takes a short read for the last one and would wait for news, although
-    /// more is there: it is read here. Returns how much is in `read`.
-    fn behind_urgent_mark(&self, read: &mut ReadBuf<'_>) -> usize {
-        if let Self::Tcp(stream) = self
-            && read.filled().last() == Some(&IAC)
-            && let Ok(more) = (&*SockRef::from(stream)).read(read.initialize_unfilled())
-        {
-            read.advance(more);
-        }
-        read.filled().len()
     }
 
     /// Writes some of `data`; where [`Stream::holds_back`], they may stay in a buffer until
@@ -106,6 +106,50 @@ impl Stream {
     /// Each write is a datagram.
     pub fn is_datagrams(&self) -> bool {
         matches!(self, Self::Udp(_))
+    }
+
+    /// Like [`Stream::poll_read`], and tells whether the first byte is the urgent one (RFC 9293,
+    /// section 3.8.5). A read ends before an urgent byte, as if there were no more; so that one is
+    /// asked for without waiting for an event.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn poll_read_urgent(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<(usize, bool)>> {
+        if let Self::Tcp(stream) = self
+            && sys::at_urgent_mark(stream)
+        {
+            match (&*SockRef::from(&*stream)).read(buf) {
+                Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                result => return Poll::Ready(result.map(|count| (count, true))),
+            }
+        }
+        self.poll_read(cx, buf).map_ok(|count| (count, false))
+    }
+
+    /// Whether a client that has not acknowledged what was sent is still there.
+    pub fn peer_state(&self) -> PeerState {
+        let info = match self {
+            Self::Tcp(s) => sys::peer_info(s),
+            Self::Tls(s) => match s.get_ref().0 {
+                Socket::Tcp(s) => sys::peer_info(s),
+                Socket::Unix(_) => return PeerState::UpToDate,
+            },
+            // the other end is on this machine, or there are no acknowledgements
+            Self::Unix(_) | Self::Udp(_) | Self::Stdio(_) => return PeerState::UpToDate,
+        };
+        match info {
+            Ok(info) if info.unacknowledged > 0 => {
+                PeerState::Silent(Duration::from_millis(info.last_ack.into()))
+            }
+            // its window is closed, and it does not even say so any more
+            Ok(info) if info.probes >= LOST_PROBES => PeerState::Silent(Duration::MAX),
+            Ok(_) if self.unacknowledged() > 0 => PeerState::Closed,
+            Ok(_) | Err(_) => PeerState::UpToDate,
+        }
     }
 
     /// Bytes that the client's system has not acknowledged; 0 when nobody can tell.

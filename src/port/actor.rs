@@ -3,9 +3,12 @@
 use super::Command;
 use super::ask::{Events, Overrides};
 use super::batch::Batch;
+use super::connback::CallBack;
 use super::device::DeviceState;
+use super::duel::Duels;
 use super::mailbox::{Handle, Inbox, mailbox};
 use super::matcher::Matcher;
+use super::offer::Doors;
 use super::outbuf::OutBuf;
 use super::session::Session;
 use super::tap::Tap;
@@ -52,6 +55,8 @@ pub struct Environment {
     pub metrics: Arc<Metrics>,
     /// Where ports show their state.
     pub status: Arc<StatusTable>,
+    /// Where rotators find ports.
+    pub doors: Arc<Doors>,
     /// Look-ups of the names that listeners are bound to.
     pub names: Arc<Names>,
     /// Who is told of clients that come and go.
@@ -118,6 +123,10 @@ pub(super) struct Port {
     pub(super) batch_due: Option<Instant>,
     pub(super) batch_timer: Option<PreciseTimer>,
     pub(super) closeon: Option<Matcher>,
+    /// Clients that keep throwing each other out.
+    pub(super) duels: Duels,
+    /// The connections that the port makes itself.
+    pub(super) callback: Option<Box<CallBack>>,
     /// Those that only watch: trace files and LEDs.
     pub(super) taps: Taps,
     pub(super) phase: Phase,
@@ -143,10 +152,12 @@ pub fn start(connection: Arc<Connection>, env: Environment) -> (Handle, JoinHand
     let (handle, inbox) = mailbox();
     let mut port = Port::new(connection, env, inbox);
     port.start_listening();
+    port.env.doors.open(&port.name, port.inbox.sender());
     // `ROUNDS` is what keeps a busy port from taking the thread; the runtime's own budget would make
     // sockets look unready in the middle of a round, and bytes would be kept back for nothing
     let task = tokio::spawn(unconstrained(async move {
         poll_fn(|cx| port.poll(cx)).await;
+        port.env.doors.close(&port.name, &port.inbox.sender());
         info!(port = %port.name, "stopped");
     }));
     (handle, task)
@@ -166,6 +177,8 @@ impl Port {
             batch_due: None,
             batch_timer: None,
             closeon: None,
+            duels: Duels::default(),
+            callback: CallBack::new(&conn.options),
             taps: Taps::new(&conn.options, &env.leds),
             phase: Phase::Running,
             report,
@@ -234,6 +247,7 @@ impl Port {
                 self.poll_commands(cx);
                 self.poll_listener(cx);
                 self.poll_device_state(cx);
+                self.poll_callback(cx);
             }
             self.poll_up(cx);
             self.poll_down(cx);
@@ -266,9 +280,10 @@ impl Port {
             match command {
                 Some(Command::Attach(stream, peer)) => self.attach(cx, stream, peer),
                 Some(Command::TurnedAway(why, text)) => self.turned_away(why, &text),
+                Some(Command::Offer(offer)) => self.offered(cx, *offer),
                 Some(Command::Replace(connection)) => {
                     self.next = Some(connection);
-                    if !self.idle() {
+                    if !self.sessions.is_empty() {
                         info!(port = %self.name, "configuration changed: takes effect when the last client leaves");
                     }
                 }
@@ -322,7 +337,7 @@ impl Port {
             }
         }
         self.poll_leaving(cx);
-        if !self.sessions.iter().any(|s| s.greeted) {
+        if !self.keeps_device() && !self.sessions.iter().any(|s| s.greeted) {
             // newcomers that took the place of kicked clients wait until the device is open again
             self.begin_close(cx);
             self.end_trace();
@@ -340,6 +355,7 @@ impl Port {
         let rebind = next.accepter != self.conn.accepter
             || next.options.accepter_retry != self.conn.options.accepter_retry
             || next.accepter.tls.is_some();
+        self.callback = CallBack::new(&next.options);
         self.conn = next;
         self.taps = Taps::new(&self.conn.options, &self.env.leds);
         self.overrides.timeout = None;
@@ -400,6 +416,8 @@ impl Port {
             .chain(idle)
             .chain(held)
             .chain(self.slow_deadline())
+            .chain(self.callback_deadline())
+            .chain(self.sessions.iter().filter_map(|s| s.look_due()))
             .chain(self.dev.deadlines())
             .chain(self.sessions.iter().filter_map(|s| s.owed.due()))
             .min()
@@ -407,10 +425,20 @@ impl Port {
 
     fn poll_timers(&mut self, cx: &mut Context<'_>) {
         for i in 0..self.sessions.len() {
+            if self.sessions[i].look_due().is_some_and(|at| at <= self.now) {
+                self.sessions[i].look_at_peer(self.now);
+                self.moved |= self.sessions[i].ending.is_some();
+            }
             let due = self.idle_deadline(&self.sessions[i]).is_some_and(|at| at <= self.now);
             if due && self.sessions[i].ending.is_none() {
-                self.sessions[i].ending = Some(CloseReason::Idle);
-                self.moved = true;
+                let session = &mut self.sessions[i];
+                let waits = || session.backlog() > 0 || session.stream.unacknowledged() > 0;
+                if self.conn.options.timeout_on_os_queue && waits() {
+                    session.active = self.now;
+                } else {
+                    session.ending = Some(CloseReason::Idle);
+                    self.moved = true;
+                }
             }
         }
         self.poll_device_timers(cx);
@@ -421,7 +449,11 @@ impl Port {
     /// opened, and closes at the first tick after more than `timeout` of them. Clients of UDP do not
     /// stay for ever in any case: nobody tells when they go away.
     fn idle_deadline(&self, session: &Session) -> Option<Instant> {
-        let Some(timeout) = self.timeout() else {
+        let timeout = match (session.dialled, self.conn.options.connback_timeout) {
+            (Some(_), Some(timeout)) => Some(timeout).filter(|t| !t.is_zero()),
+            _ => self.timeout(),
+        };
+        let Some(timeout) = timeout else {
             return session.stream.is_datagrams().then(|| session.active + udp::IDLE_LIMIT);
         };
         let epoch = self.dev.opened_at()?;

@@ -9,7 +9,7 @@ use super::tap::Side;
 use crate::metrics::{CloseReason, Direction, DropDirection, DropReason};
 use crate::serial::IoFailure;
 use crate::serial::request::Request;
-use crate::telnet::Item;
+use crate::telnet::{Item, TELNET_BREAK};
 use crate::timer::PreciseTimer;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -46,13 +46,24 @@ impl Port {
     /// Reads one chunk of a client.
     fn read_client(&mut self, cx: &mut Context<'_>, index: usize) {
         let chunk = UPLINK_CHUNK.max(self.conn.options.net_to_dev_bufsize).min(scratch::READ_SIZE);
+        let brk_on_sync = self.conn.options.brk_on_sync;
         scratch::with_read(|buf| {
             let session = &mut self.sessions[index];
-            let Poll::Ready(result) = session.stream.poll_read(cx, &mut buf[..chunk]) else { return };
+            let synch = session.codec.as_ref().is_some_and(|codec| brk_on_sync || codec.awaits_command());
+            let read = if synch {
+                session.stream.poll_read_urgent(cx, &mut buf[..chunk])
+            } else {
+                session.stream.poll_read(cx, &mut buf[..chunk]).map_ok(|count| (count, false))
+            };
+            let Poll::Ready(result) = read else { return };
+            let result = result.map(|(count, urgent)| {
+                session.urgent = urgent && brk_on_sync;
+                count
+            });
             match result {
                 Ok(0) => {
                     self.moved = true;
-                    session.ending.get_or_insert(CloseReason::Peer);
+                    session.ending.get_or_insert(session.end_reason());
                 }
                 Ok(n) => {
                     self.carried = true;
@@ -71,6 +82,9 @@ impl Port {
 
     /// Takes apart what a client sent.
     fn take_apart(&mut self, cx: &mut Context<'_>, index: usize, input: &[u8]) {
+        if !self.sessions[index].recognised {
+            self.recognise(index, input);
+        }
         if self.sessions[index].codec.is_none() {
             return self.payload(cx, index, input);
         }
@@ -90,7 +104,11 @@ impl Port {
         loop {
             let session = &mut self.sessions[index];
             let Some(codec) = &mut session.codec else { return };
-            let item = codec.next(&mut input, &mut wire);
+            let mut item = codec.next(&mut input, &mut wire);
+            // RFC 854: a data mark that is the urgent byte makes it a synch
+            if std::mem::take(&mut session.urgent) && item == Some(Item::DataMark) {
+                item = Some(Item::Request(Request::SendBreak(TELNET_BREAK)));
+            }
             if !wire.is_empty() {
                 session.send_wire(cx, &wire);
                 wire.clear();
@@ -140,8 +158,11 @@ impl Port {
 
     /// Payload of a client.
     fn payload(&mut self, cx: &mut Context<'_>, index: usize, data: &[u8]) {
-        self.sessions[index].active = self.now;
-        self.sessions[index].payload.0 += data.len() as u64;
+        let session = &mut self.sessions[index];
+        session.active = self.now;
+        session.heard = self.now;
+        session.spoke = true;
+        session.payload.0 += data.len() as u64;
         self.show(Side::Clients, data);
         self.batch.spoken_to();
         if self.conn.options.no_acc_to_con {
@@ -264,15 +285,20 @@ impl Port {
 
     /// Hands data to every client.
     fn publish(&mut self, cx: &mut Context<'_>, data: &[u8]) {
+        if self.callback.is_some() {
+            self.keep_for_callback(data);
+        }
+        let mut dropped = 0;
         for session in &mut self.sessions {
             if !session.greeted || session.ending.is_some() {
                 continue;
             }
             session.active = self.now;
-            session.send_data(cx, data);
+            dropped += session.send_data(cx, data);
             session.watch(self.now);
             self.moved |= session.ending.is_some();
         }
+        self.dropped(DropDirection::ToClients, DropReason::DropOldest, dropped);
     }
 
     /// Sends what is gathered.

@@ -205,7 +205,9 @@ impl Port {
             self.write_device(cx, &text);
         }
         for i in 0..self.sessions.len() {
-            self.greet(cx, i);
+            if self.sessions[i].dialled.is_none() {
+                self.greet(cx, i);
+            }
         }
         self.schedule_look();
     }
@@ -214,6 +216,7 @@ impl Port {
         self.dev = DeviceState::Closed;
         self.env.claims.give_back(&self.conn.connector.text);
         self.complain(error.name, &error.message);
+        self.reopen_later();
         self.report.failed(error.failure, error.message.clone());
         let text = error.client_text.map(|text| format!("Device open failure: {text}\r\n"));
         for session in &mut self.sessions {
@@ -357,6 +360,7 @@ impl Port {
             self.complain("lost", &text);
             self.report.failed(DeviceFailure::Lost, text);
         }
+        self.reopen_later();
         self.end_all(CloseReason::DeviceLost);
     }
 

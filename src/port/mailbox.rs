@@ -17,9 +17,9 @@ use tokio::sync::oneshot;
 struct Inner {
     /// An `Ask` for each admin session that waits for its answer (those that nobody waits for any
     /// more are thrown away), at most one of each of `Replace`, `Refresh` and `Shutdown`
-    /// ([`Inner::add`]), one `Retire` or `Disable` (whoever sends it waits for the answer) and an
-    /// `Attach` for
-    /// each handshake, which has a descriptor.
+    /// ([`Inner::add`]), one `Retire` or `Disable` (whoever sends it waits for the answer), an
+    /// `Attach` for each handshake, which has a descriptor, and an `Offer` of each rotator, which
+    /// waits for the answer too.
     queue: VecDeque<Command>,
     /// Wakes the port's task.
     waker: Option<Waker>,
@@ -134,6 +134,11 @@ impl Sender {
     /// Sends; when the port has ended the command is dropped.
     pub(super) fn send(&self, command: Command) {
         self.0.send(command);
+    }
+
+    /// Both lead to the same port.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 

@@ -8,12 +8,16 @@ mod actor;
 pub mod ask;
 mod attached;
 pub mod batch;
+mod connback;
 mod control;
 mod data;
 mod device;
+mod duel;
 mod far;
+mod hints;
 mod mailbox;
 pub mod matcher;
+mod offer;
 pub(crate) mod outbuf;
 pub(crate) mod reception;
 pub(crate) mod scratch;
@@ -34,6 +38,7 @@ use tokio::sync::oneshot;
 pub use actor::{Claims, Environment, start};
 use ask::Ask;
 pub use mailbox::{Contact, Handle};
+pub use offer::{Doors, Guest};
 
 /// What others ask of a port.
 #[derive(Debug)]
@@ -42,6 +47,8 @@ pub(crate) enum Command {
     Attach(Stream, Peer),
     /// A client was turned away before it could be one; the text says more than the reason.
     TurnedAway(Refusal, String),
+    /// A client that a rotator would like to leave here.
+    Offer(Box<offer::Offer>),
     /// Run with this configuration as soon as nobody is connected.
     Replace(Arc<Connection>),
     /// Listen no more (told when that is so); end when the last client has left.
@@ -59,7 +66,7 @@ pub(crate) enum Command {
 /// What ser2net tells a client that it does not let in; scripts look for these texts.
 fn client_text(why: Refusal) -> &'static str {
     match why {
-        Refusal::PortBusy => "Port already in use\r\n",
+        Refusal::PortBusy | Refusal::HeldOff => "Port already in use\r\n",
         Refusal::DeviceBusy => "Port's device already in use\r\n",
         Refusal::NotAllowed => "Accessed denied due to your net address\r\n",
         Refusal::Wrapped => "Access denied\r\n",

@@ -3,16 +3,17 @@
 use super::far::Owed;
 use super::outbuf::OutBuf;
 use super::scratch;
-use super::slow::{SLOW_LIMIT, Watch};
+use super::slow::Watch;
+use crate::config::{Options, SlowClient};
 use crate::metrics::CloseReason;
 use crate::net::peer::Peer;
-use crate::net::stream::Stream;
+use crate::net::stream::{PeerState, Stream};
 use crate::serial::request::{Notice, Reply, Request};
 use crate::status::ClientReporter;
 use crate::telnet::{Codec, escape};
 use std::io;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A request that waits until the data before it is written, and the input behind it.
 #[derive(Debug)]
@@ -46,6 +47,8 @@ pub(super) struct Session {
     suspended: bool,
     /// Malformed subnegotiations that metrics were told of.
     pub(super) malformed: u64,
+    /// Which of the `connback` addresses it is; `None`: it came by itself.
+    pub(super) dialled: Option<usize>,
     /// Why it is to be taken off the port; looked at when the poll is over.
     pub(super) ending: Option<CloseReason>,
     /// The stream holds bytes that are not on the wire yet.
@@ -56,10 +59,64 @@ pub(super) struct Session {
     pub(super) datagram: Option<usize>,
     /// While it is far behind.
     pub(super) watch: Option<Watch>,
+    /// Payload that is dropped from the front when it gets too long (`slow-client: drop-oldest`). It
+    /// is not escaped yet, so that nothing on the wire is ever cut.
+    raw: OutBuf,
+    pub(super) care: Care,
+    /// Last time that it sent something; when it came if it never did.
+    pub(super) heard: Instant,
+    pub(super) joined: Instant,
+    /// While bytes are on their way to it: when they are to be acknowledged, and since when that
+    /// is waited for.
+    acks: Option<(Instant, Instant)>,
+    /// It does not take anything any more; what it sent before is still read, until this time.
+    pub(super) deaf: Option<(CloseReason, Instant)>,
+    /// Bytes that it never got, because it went.
+    pub(super) lost: usize,
+    /// It was looked at whether it speaks what the port expects.
+    pub(super) recognised: bool,
+    /// It sent data.
+    pub(super) spoke: bool,
+    /// The first byte that was read last is urgent.
+    pub(super) urgent: bool,
 }
 
+/// How a client is cared for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Care {
+    pub(super) slow: SlowClient,
+    /// Bytes that are kept for it.
+    pub(super) limit: usize,
+    user_timeout: Option<Duration>,
+}
+
+impl Care {
+    pub(super) fn new(options: &Options) -> Self {
+        Self {
+            slow: options.slow_client,
+            limit: options.slow_client_limit,
+            user_timeout: options.user_timeout,
+        }
+    }
+}
+
+/// Payload that is escaped at a time when a client that is behind takes some again.
+const RAW_PIECE: usize = 16 * 1024;
+/// Answers and notices that wait for a client that does not read; beyond it is closed.
+const CONTROL_LIMIT: usize = 256 * 1024;
+/// Reads of what a client that is given up has left in the system.
+const DISCARD_READS: usize = 1024;
+/// Time in which what a client sent before it was gone must have been read.
+const DEAF_LIMIT: Duration = Duration::from_secs(5);
+
 impl Session {
-    pub(super) fn new(peer: Peer, stream: Stream, codec: Option<Box<Codec>>, now: Instant) -> Self {
+    pub(super) fn new(
+        peer: Peer,
+        stream: Stream,
+        codec: Option<Box<Codec>>,
+        care: Care,
+        now: Instant,
+    ) -> Self {
         Self {
             peer,
             stream,
@@ -73,16 +130,42 @@ impl Session {
             greeted: false,
             suspended: false,
             malformed: 0,
+            dialled: None,
             ending: None,
             unflushed: false,
             owed: Owed::default(),
             datagram: None,
             watch: None,
+            raw: OutBuf::default(),
+            care,
+            heard: now,
+            joined: now,
+            acks: None,
+            deaf: None,
+            lost: 0,
+            recognised: false,
+            spoke: false,
+            urgent: false,
         }
     }
 
     /// Sends payload: escapes it where telnet needs that and writes what the socket takes now.
-    pub(super) fn send_data(&mut self, cx: &mut Context<'_>, data: &[u8]) {
+    /// Returns how many bytes of payload had to be dropped.
+    pub(super) fn send_data(&mut self, cx: &mut Context<'_>, data: &[u8]) -> usize {
+        if self.deaf.is_some() {
+            return data.len();
+        }
+        if self.care.slow == SlowClient::DropOldest && (self.suspended || self.unsent() > 0) {
+            self.raw.push(data);
+            let over = self.raw.len().saturating_sub(self.care.limit);
+            self.raw.consume(over);
+            return over;
+        }
+        self.send_now(cx, data);
+        0
+    }
+
+    fn send_now(&mut self, cx: &mut Context<'_>, data: &[u8]) {
         if let Some(report) = &self.report {
             report.sent(data.len());
         }
@@ -128,12 +211,19 @@ impl Session {
 
     /// Sends bytes that are ready for the wire: text, control, escaped payload.
     pub(super) fn send_wire(&mut self, cx: &mut Context<'_>, mut wire: &[u8]) {
+        if self.deaf.is_some() || wire.is_empty() {
+            return;
+        }
+        if let (None, Some(limit)) = (self.acks, self.care.user_timeout) {
+            let now = Instant::now();
+            self.acks = now.checked_add(limit).map(|at| (at, now));
+        }
         while self.out.is_empty() && !wire.is_empty() {
             match self.stream.poll_write(cx, wire) {
                 Poll::Ready(Ok(n)) => wire = &wire[n..],
                 Poll::Ready(Err(e)) => {
-                    self.failed(&e);
-                    break;
+                    self.cannot_send(&e);
+                    return;
                 }
                 Poll::Pending => break,
             }
@@ -167,7 +257,7 @@ impl Session {
         if !wire.is_empty() {
             self.send_wire(cx, &wire);
             // what others of the port ask for is told to this one too, whether it reads or not
-            if self.out.len() > SLOW_LIMIT {
+            if self.out.len() > CONTROL_LIMIT {
                 self.ending.get_or_insert(CloseReason::SlowReader);
             }
         }
@@ -175,20 +265,29 @@ impl Session {
 
     /// Writes what waits. Ready when nothing waits any more (or the client is gone).
     pub(super) fn poll_out(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while !self.out.is_empty() {
-            match self.stream.poll_write(cx, self.out.pending()) {
-                Poll::Ready(Ok(n)) => self.out.consume(n),
-                Poll::Ready(Err(e)) => {
-                    self.failed(&e);
-                    return Poll::Ready(());
+        loop {
+            while !self.out.is_empty() {
+                match self.stream.poll_write(cx, self.out.pending()) {
+                    Poll::Ready(Ok(n)) => self.out.consume(n),
+                    Poll::Ready(Err(e)) => {
+                        self.cannot_send(&e);
+                        return Poll::Ready(());
+                    }
+                    Poll::Pending => return Poll::Pending,
                 }
-                Poll::Pending => return Poll::Pending,
             }
+            if self.raw.is_empty() || self.suspended {
+                break;
+            }
+            let length = self.raw.len().min(RAW_PIECE);
+            let piece = self.raw.pending()[..length].to_vec();
+            self.raw.consume(length);
+            self.send_now(cx, &piece);
         }
         if self.unflushed {
             match self.stream.poll_flush(cx) {
                 Poll::Ready(Ok(())) => self.unflushed = false,
-                Poll::Ready(Err(e)) => self.failed(&e),
+                Poll::Ready(Err(e)) => self.cannot_send(&e),
                 Poll::Pending => return Poll::Pending,
             }
         }
@@ -197,12 +296,12 @@ impl Session {
 
     /// The client took everything and wants more.
     pub(super) fn can_take(&self) -> bool {
-        !self.suspended && self.backlog() == 0
+        !self.suspended && self.deaf.is_none() && self.backlog() == 0
     }
 
     /// Bytes that could not be written yet.
     pub(super) fn unsent(&self) -> usize {
-        self.out.len() + self.parked.len()
+        self.out.len() + self.parked.len() + self.raw.len()
     }
 
     /// Like [`Session::unsent`], but not 0 either while the stream holds something back.
@@ -210,12 +309,87 @@ impl Session {
         self.unsent() + usize::from(self.unflushed)
     }
 
+    /// The stream is at its end.
     pub(super) fn failed(&mut self, error: &io::Error) {
         self.unflushed = false;
-        self.ending.get_or_insert(match error.kind() {
-            io::ErrorKind::TimedOut => CloseReason::PeerTimeout,
-            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => CloseReason::PeerReset,
-            _ => CloseReason::PeerError,
-        });
+        self.ending.get_or_insert(reason(error));
+    }
+
+    /// Nothing can be sent any more. What the client sent before may still be in the system.
+    fn cannot_send(&mut self, error: &io::Error) {
+        self.unflushed = false;
+        if self.deaf.is_none() {
+            self.deaf = Some((reason(error), Instant::now() + DEAF_LIMIT));
+        }
+        self.lost += self.unsent();
+        for queue in [&mut self.out, &mut self.parked, &mut self.raw] {
+            queue.clear();
+        }
+    }
+
+    /// Reads what is left of a client that is given up, and counts it.
+    pub(super) fn discard_input(&mut self, cx: &mut Context<'_>) -> usize {
+        scratch::with_read(|buf| {
+            let mut count = 0;
+            // what a socket holds is bounded, and nobody sends any more
+            for _ in 0..DISCARD_READS {
+                match self.stream.poll_read(cx, buf) {
+                    Poll::Ready(Ok(n)) if n > 0 => count += n,
+                    _ => break,
+                }
+            }
+            count
+        })
+    }
+
+    /// Why a client whose stream has ended is gone.
+    pub(super) fn end_reason(&self) -> CloseReason {
+        self.deaf.map_or(CloseReason::Peer, |(reason, _)| reason)
+    }
+
+    /// When [`Session::look_at_peer`] has something to do.
+    pub(super) fn look_due(&self) -> Option<Instant> {
+        [self.acks.map(|(at, _)| at), self.deaf.map(|(_, until)| until)].into_iter().flatten().min()
+    }
+
+    /// Takes a client for dead that has not acknowledged anything for `user-timeout`, and ends one
+    /// that can neither be sent to nor read to its end.
+    pub(super) fn look_at_peer(&mut self, now: Instant) {
+        if let Some((reason, until)) = self.deaf {
+            if until <= now {
+                self.ending.get_or_insert(reason);
+            }
+            self.acks = None;
+            return;
+        }
+        let (Some((at, since)), Some(limit)) = (self.acks, self.care.user_timeout) else { return };
+        if at > now {
+            return;
+        }
+        self.acks = match self.stream.peer_state() {
+            PeerState::UpToDate => None,
+            PeerState::Closed => now.checked_add(limit).map(|at| (at, now)),
+            PeerState::Silent(time) => {
+                // what was acknowledged before the bytes were sent says nothing about them
+                let silent = time.min(now.saturating_duration_since(since));
+                if let Some(left) = limit.checked_sub(silent).filter(|left| !left.is_zero()) {
+                    now.checked_add(left.max(LOOK_AGAIN)).map(|at| (at, since))
+                } else {
+                    self.ending.get_or_insert(CloseReason::PeerTimeout);
+                    None
+                }
+            }
+        };
+    }
+}
+
+/// Shortest time between two looks at what a client acknowledged.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+fn reason(error: &io::Error) -> CloseReason {
+    match error.kind() {
+        io::ErrorKind::TimedOut => CloseReason::PeerTimeout,
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => CloseReason::PeerReset,
+        _ => CloseReason::PeerError,
     }
 }

@@ -1,33 +1,34 @@
 //! Clients that take less than the device sends.
 //!
 //! A client that is alone holds the device back. With others beside it, its bytes are kept, up to
-//! [`SLOW_LIMIT`]. Beyond that somebody has to give way:
+//! `slow-client-limit`. Beyond that somebody has to give way, and `slow-client` says who:
 //!
-//! * For a client that still reads the device waits, if it can ([`Device::can_wait`]): then nobody
-//!   loses anything, and everybody gets the pace of the slowest. To be behind for a moment is no
-//!   fault, and a burst of a fast device must not cost a client its connection.
-//! * A client that takes less than [`PACE`] in [`PATIENCE`] is closed: the others would wait for
-//!   it for ever, or have to go at a pace below that of common lines. Bytes count as taken when its
-//!   system acknowledges them: a long send buffer says for seconds that nothing can be written
-//!   although the client reads all the time.
-//! * A device that cannot wait goes on sending, and what is not read in time is lost for everybody.
-//!   There every client beyond the limit is closed.
+//! * `backpressure`: the device waits, and with it all other clients.
+//! * `drop-oldest`: nobody waits. The client loses what it did not read in time, the oldest bytes
+//!   first; the device is read also when such a client is alone.
+//! * `disconnect`:
+//!   * For a client that still reads the device waits, if it can ([`Device::can_wait`]): then nobody
+//!     loses anything, and everybody gets the pace of the slowest. To be behind for a moment is no
+//!     fault, and a burst of a fast device must not cost a client its connection.
+//!   * A client that takes less than [`PACE`] in [`PATIENCE`] is closed: the others would wait for
+//!     it for ever, or have to go at a pace below that of common lines. Bytes count as taken when its
+//!     system acknowledges them: a long send buffer says for seconds that nothing can be written
+//!     although the client reads all the time.
+//!   * A device that cannot wait goes on sending, and what is not read in time is lost for everybody.
+//!     There every client beyond the limit is closed.
 //!
-//! The look at what a client takes begins at half of the limit, so that with a line of up to
-//! 4 Mbit/s it is over before the limit is reached: a client that stopped reading does not make
-//! the others wait there, and with a faster device it does so once, for [`PATIENCE`].
+//! The look at what a client takes begins at half of the limit, so that with the default limit and a
+//! line of up to 4 Mbit/s it is over before the limit is reached: a client that stopped reading does
+//! not make the others wait there, and with a faster device it does so once, for [`PATIENCE`].
 //!
 //! [`Device::can_wait`]: crate::serial::Device::can_wait
 
 use super::actor::Port;
 use super::session::Session;
+use crate::config::SlowClient;
 use crate::metrics::CloseReason;
 use std::time::{Duration, Instant};
 
-/// Bytes that are kept for a client while others keep up.
-pub(super) const SLOW_LIMIT: usize = 256 * 1024;
-/// Bytes from which on a client is watched.
-const WATCHED: usize = SLOW_LIMIT / 2;
 /// How long a client is watched before it is decided whether it still reads.
 const PATIENCE: Duration = Duration::from_millis(250);
 /// Bytes that a client beyond the limit takes in [`PATIENCE`], or is closed: as many as a line with
@@ -57,7 +58,7 @@ impl Session {
     /// Begins to watch a client that is far behind, or ends it for one that is not (any more).
     /// To be called when data was queued for it.
     pub(super) fn watch(&mut self, now: Instant) {
-        if self.backlog() <= WATCHED {
+        if self.backlog() <= self.care.limit / 2 {
             self.watch = None;
         } else if self.watch.is_none() {
             self.watch = Some(Watch::begin(self, now));
@@ -74,7 +75,7 @@ impl Session {
 
     /// More waits for the client than is kept for it.
     fn beyond_limit(&self) -> bool {
-        self.greeted && self.ending.is_none() && self.backlog() > SLOW_LIMIT
+        self.greeted && self.ending.is_none() && self.deaf.is_none() && self.backlog() > self.care.limit
     }
 
     /// Closes a client beyond the limit if it takes too little.
@@ -100,12 +101,16 @@ impl Port {
     /// wait: one that stops reading holds the device back when it is alone, but not when others
     /// keep up.
     pub(super) fn device_may_send(&self) -> bool {
-        self.somebody_can_take() && !self.sessions.iter().any(|session| session.beyond_limit())
+        if self.conn.options.slow_client == SlowClient::DropOldest {
+            return self.collects() || self.sessions.iter().any(|s| s.greeted && s.ending.is_none());
+        }
+        (self.somebody_can_take() || self.collects())
+            && !self.sessions.iter().any(|session| session.beyond_limit())
     }
 
     /// Decides about the clients that others wait for.
     pub(super) fn judge_slow(&mut self) {
-        if !self.somebody_can_take() {
+        if self.conn.options.slow_client != SlowClient::Disconnect || !self.somebody_can_take() {
             return;
         }
         let can_wait = self.dev.open().is_none_or(|open| open.device.can_wait());
@@ -121,6 +126,9 @@ impl Port {
 
     /// When [`Port::judge_slow`] has to look again.
     pub(super) fn slow_deadline(&self) -> Option<Instant> {
+        if self.conn.options.slow_client != SlowClient::Disconnect {
+            return None;
+        }
         let watches = self.sessions.iter().filter(|s| s.beyond_limit()).filter_map(|s| s.watch);
         let first = watches.map(Watch::ends).min()?;
         self.somebody_can_take().then_some(first)

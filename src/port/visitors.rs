@@ -3,11 +3,14 @@
 use super::actor::{Phase, Port};
 use super::client_text;
 use super::device::DeviceState;
+use super::duel::Verdict;
 use super::reception::{self, Reception};
-use super::session::Session;
+use super::session::{Care, Session};
+use crate::config::TelnetOptions;
 use crate::log::LeftOut;
 use crate::metrics::{CloseReason, DropDirection, DropReason, Refusal};
 use crate::net::allow;
+use crate::net::care;
 use crate::net::listener::{self, Event};
 use crate::net::peer::Peer;
 use crate::net::stream::Stream;
@@ -74,6 +77,7 @@ impl Port {
     /// A fresh stream: address limits first, then what takes time, in a task of its own.
     fn welcome(&mut self, cx: &mut Context<'_>, stream: Stream, peer: Peer) {
         let permitted = peer.ip().is_none_or(|address| allow::permitted(&self.conn.options, &address));
+        care::apply(&stream, &self.conn.options);
         if !permitted && self.tls.is_none() {
             return self.refuse(cx, stream, peer, Refusal::NotAllowed);
         }
@@ -99,43 +103,87 @@ impl Port {
         if self.is_full() {
             // one of them may have closed before this one came, which nobody has looked at yet
             self.poll_up(cx);
-            if self.is_full() && !self.kick(&peer) {
-                return self.refuse(cx, stream, peer, Refusal::PortBusy);
+            if self.is_full()
+                && let Err(why) = self.kick(&peer)
+            {
+                return self.refuse(cx, stream, peer, why);
             }
         }
         if matches!(self.dev, DeviceState::Closed) && !self.env.claims.take(&self.conn.connector.text) {
             return self.refuse(cx, stream, peer, Refusal::DeviceBusy);
         }
+        let telnet = self.conn.accepter.telnet;
+        self.join(cx, stream, peer, telnet);
+    }
+
+    /// A client is on the port from now on; the device's claim is taken.
+    pub(super) fn join(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: Stream,
+        peer: Peer,
+        telnet: Option<TelnetOptions>,
+    ) {
+        self.join_as(cx, stream, peer, telnet, None);
+    }
+
+    /// The same for a connection that the port made itself: it is greeted when all are there.
+    pub(super) fn join_as(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: Stream,
+        peer: Peer,
+        telnet: Option<TelnetOptions>,
+        dialled: Option<usize>,
+    ) {
         let others = self.staying();
-        info!(port = %self.name, %peer, "client connected");
+        if dialled.is_none() {
+            info!(port = %self.name, %peer, "client connected");
+        }
         self.env.events.tell(true, &self.name, &peer);
         let report = self.report.client_joined(peer.clone());
-        let mut session = self.session(cx, stream, peer);
+        let mut session = self.session(cx, stream, peer, telnet);
+        session.dialled = dialled;
         session.report = Some(report);
         self.sessions.push(session);
         self.moved = true;
         match self.dev {
             DeviceState::Closed => self.begin_open(),
-            DeviceState::Open(_) if others > 0 => self.greet(cx, self.sessions.len() - 1),
+            _ if dialled.is_some() => {}
+            DeviceState::Open(_) if others > 0 || self.keeps_device() => {
+                self.greet(cx, self.sessions.len() - 1);
+            }
             // greeted when the device is open (again)
             _ => {}
         }
     }
 
-    fn is_full(&self) -> bool {
-        self.staying() >= self.conn.options.max_connections
+    pub(super) fn is_full(&self) -> bool {
+        self.guests() + self.reserved() >= self.conn.options.max_connections
     }
 
     /// Clients that are not about to leave.
-    fn staying(&self) -> usize {
+    pub(super) fn staying(&self) -> usize {
         self.sessions.iter().filter(|s| s.ending.is_none()).count()
     }
 
+    /// Clients that came by themselves and are not about to leave.
+    pub(super) fn guests(&self) -> usize {
+        self.sessions.iter().filter(|s| s.ending.is_none() && s.dialled.is_none()).count()
+    }
+
     /// A session with telnet's opening already on its way.
-    fn session(&mut self, cx: &mut Context<'_>, stream: Stream, peer: Peer) -> Box<Session> {
-        let codec = self.conn.accepter.telnet.map(|options| Box::new(Codec::new(options)));
+    fn session(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: Stream,
+        peer: Peer,
+        telnet: Option<TelnetOptions>,
+    ) -> Box<Session> {
+        let codec = telnet.map(|options| Box::new(Codec::new(options)));
         let datagram = stream.is_datagrams().then_some(self.conn.options.dev_to_net_bufsize);
-        let mut session = Box::new(Session::new(peer, stream, codec, self.now));
+        let mut session =
+            Box::new(Session::new(peer, stream, codec, Care::new(&self.conn.options), self.now));
         session.datagram = datagram;
         if let Some(codec) = &mut session.codec {
             let mut opening = Vec::new();
@@ -145,23 +193,46 @@ impl Port {
         session
     }
 
-    /// Makes room for a newer client. ser2net takes the client that came last.
-    fn kick(&mut self, newcomer: &Peer) -> bool {
+    /// Makes room for a newer client: the one goes that has sent nothing for the longest time, the
+    /// oldest of those. `Err` with the reason when nobody is to go.
+    fn kick(&mut self, newcomer: &Peer) -> Result<(), Refusal> {
         if !self.conn.options.kickolduser {
-            return false;
+            return Err(Refusal::PortBusy);
         }
-        let Some(old) = self.sessions.iter_mut().rev().find(|s| s.ending.is_none()) else { return false };
-        info!(port = %self.name, peer = %old.peer, "kicked for {newcomer}");
-        old.ending = Some(CloseReason::Kicked);
-        self.moved = true;
-        true
+        let candidates = self.sessions.iter_mut().filter(|s| s.ending.is_none() && s.dialled.is_none());
+        // the oldest come first, and of equals the first is taken
+        let Some(old) = candidates.min_by_key(|s| s.heard) else { return Err(Refusal::PortBusy) };
+        let peer = old.peer.clone();
+        // only addresses can be told apart
+        let verdict = match (newcomer.ip(), peer.ip()) {
+            (Some(new), Some(old)) => self.duels.judge(new.ip(), old.ip(), self.now),
+            _ => Verdict::Kick,
+        };
+        match verdict {
+            Verdict::Kick => {
+                info!(port = %self.name, %peer, "kicked for {newcomer}");
+                old.ending = Some(CloseReason::Kicked);
+                self.moved = true;
+                Ok(())
+            }
+            Verdict::Begins(length) => {
+                warn!(
+                    port = %self.name,
+                    "{newcomer} and {peer} keep throwing each other out: newcomers of the two are refused for \
+                     {length:?}"
+                );
+                Err(Refusal::HeldOff)
+            }
+            Verdict::Refuse => Err(Refusal::HeldOff),
+        }
     }
 
     pub(super) fn refuse(&mut self, cx: &mut Context<'_>, stream: Stream, peer: Peer, why: Refusal) {
         self.note_refusal(&peer, why);
         let text = client_text(why);
         if self.conn.options.refusal_text && !text.is_empty() {
-            let mut session = self.session(cx, stream, peer);
+            let telnet = self.conn.accepter.telnet;
+            let mut session = self.session(cx, stream, peer, telnet);
             session.send_text(cx, text.as_bytes());
             self.let_go(cx, session);
         }
@@ -210,7 +281,15 @@ impl Port {
         if session.peer == Peer::Stdio {
             self.env.stdio_left.notify_one();
         }
-        let unsent = session.unsent();
+        if let Some(index) = session.dialled {
+            self.callback_left(index);
+        }
+        self.recognise_at_the_end(&session);
+        if session.deaf.is_some() {
+            let unread = session.discard_input(cx);
+            self.dropped(DropDirection::ToDevice, DropReason::ClientClosed, unread);
+        }
+        let unsent = session.unsent() + session.lost;
         match reason {
             CloseReason::Kicked
             | CloseReason::PeerReset

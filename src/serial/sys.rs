@@ -125,6 +125,49 @@ pub(crate) fn unacknowledged(socket: &impl AsRawFd) -> io::Result<usize> {
     out_queue(socket)
 }
 
+/// `SIOCATMARK` of tcp(7): the next byte of a TCP socket that keeps urgent data in the stream is the
+/// urgent one.
+pub(crate) fn at_urgent_mark(socket: &impl AsRawFd) -> bool {
+    /// From `asm-generic/sockios.h`; libc does not have it.
+    const SIOCATMARK: libc::Ioctl = 0x8905;
+    let mut at: c_int = 0;
+    ioctl_struct(socket, SIOCATMARK, &mut at).is_ok() && at != 0
+}
+
+/// What the system knows of the peer of a TCP socket.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PeerInfo {
+    /// Segments on their way that are not acknowledged.
+    pub(crate) unacknowledged: u32,
+    /// Probes of a closed window that had no answer.
+    pub(crate) probes: u8,
+    /// Time since anything was acknowledged, milliseconds.
+    pub(crate) last_ack: u32,
+}
+
+/// `TCP_INFO` of tcp(7).
+pub(crate) fn peer_info(socket: &impl AsRawFd) -> io::Result<PeerInfo> {
+    // SAFETY: tcp_info is a plain structure of integers: all zeroes is one
+    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+    let mut length = libc::socklen_t::try_from(size_of::<libc::tcp_info>()).map_err(io::Error::other)?;
+    // SAFETY: the kernel writes at most `length` bytes to `info`, which is that long; the descriptor
+    // is open as long as its owner, which is borrowed, lives
+    done(unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut info).cast(),
+            &raw mut length,
+        )
+    })?;
+    Ok(PeerInfo {
+        unacknowledged: info.tcpi_unacked,
+        probes: info.tcpi_probes,
+        last_ack: info.tcpi_last_ack_recv,
+    })
+}
+
 /// `TIOCSERGETLSR`: whether the transmitter's shift register and FIFO are empty as well; `None`
 /// where the driver cannot tell.
 pub(crate) fn transmitter_empty(fd: &impl AsRawFd) -> Option<bool> {

@@ -52,6 +52,11 @@ impl Framing {
         self.sub.split_first().map(|(&option, body)| (option, body))
     }
 
+    /// The input ended behind an IAC: a command follows.
+    pub(super) fn awaits_command(&self) -> bool {
+        matches!(self.place, Place::Command)
+    }
+
     /// Takes the next piece off `input` and moves `input` behind it; `None`: the input is used up.
     /// An input may end anywhere.
     pub(super) fn next<'a>(&mut self, input: &mut &'a [u8]) -> Option<Piece<'a>> {

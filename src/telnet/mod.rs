@@ -164,6 +164,11 @@ impl Codec {
         self.negotiated
     }
 
+    /// The input ended behind an IAC: a command follows.
+    pub fn awaits_command(&self) -> bool {
+        self.framing.awaits_command()
+    }
+
     /// Number of subnegotiations dropped because they were malformed or too long.
     pub fn dropped(&self) -> u64 {
         self.dropped
@@ -217,4 +222,9 @@ impl Codec {
         }
         self.pending.pop().map(Item::Request)
     }
+}
+
+/// Whether these first bytes of a client are those of telnet: an option negotiation (RFC 855).
+pub fn speaks_telnet(input: &[u8]) -> bool {
+    matches!(input, [code::IAC, code::WILL..=code::DONT, ..])
 }

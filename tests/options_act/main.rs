@@ -7,6 +7,7 @@
 mod device;
 mod files;
 mod net;
+mod policy;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -63,6 +64,33 @@ fn lines() -> Vec<Line> {
         (OPTION, "allow", Here(net::allow)),
         (OPTION, "refusal-text", Here(net::refusal_text)),
         (OPTION, "accepter-retry-time", Here(net::accepter_retry_time)),
+        (OPTION, "connector-retry-time", Here(policy::connector_retry_time)),
+        (
+            OPTION,
+            "slow-client",
+            Test("tests/policies.rs", "with_backpressure_everybody_waits_and_nobody_loses_anything"),
+        ),
+        (OPTION, "slow-client-limit", Here(policy::slow_client_limit)),
+        (OPTION, "keepalive", Here(policy::keepalive)),
+        (
+            OPTION,
+            "user-timeout",
+            Test(
+                "tests/silent_death.rs",
+                "a_client_that_dies_silently_leaves_its_place_within_half_a_minute",
+            ),
+        ),
+        (OPTION, "timeout-on-os-queue", Here(policy::timeout_on_os_queue)),
+        (
+            OPTION,
+            "connback",
+            Test("tests/connback.rs", "the_first_words_of_the_device_make_the_connection_and_go_over_it"),
+        ),
+        (
+            OPTION,
+            "connback-timeout",
+            Test("tests/connback.rs", "idle_connections_back_have_a_timeout_of_their_own"),
+        ),
         (OPTION, "trace-read", Here(files::trace_read)),
         (OPTION, "trace-write", Here(files::trace_write)),
         (OPTION, "trace-both", Here(files::trace_both)),

@@ -213,7 +213,7 @@ pub(crate) fn signature() {
 }
 
 /// The sockets of the program.
-fn sockets(broker: &Broker) -> Vec<OwnedFd> {
+pub(crate) fn sockets(broker: &Broker) -> Vec<OwnedFd> {
     let pid = Pid::from_child(&broker.process.child);
     let handle = pidfd_open(pid, PidfdFlags::empty()).unwrap();
     let dir = format!("/proc/{}/fd", pid.as_raw_nonzero());
@@ -227,7 +227,7 @@ fn sockets(broker: &Broker) -> Vec<OwnedFd> {
 }
 
 /// The sockets at this local port that listen, or that do not.
-fn at(sockets: &[OwnedFd], port: u16, listening: bool) -> Vec<SockRef<'_>> {
+pub(crate) fn at(sockets: &[OwnedFd], port: u16, listening: bool) -> Vec<SockRef<'_>> {
     let all = sockets.iter().map(SockRef::from);
     all.filter(|socket| {
         let local = socket.local_addr().ok().and_then(|a| a.as_socket()).map(|a| a.port());

@@ -1,7 +1,7 @@
 //! Whether the converted text means the same.
 
 use crate::config::values::{self, InForce};
-use crate::config::{Accepter, Config, Connection, Connector, gensio};
+use crate::config::{Accepter, Config, Connection, Connector, Rotator, gensio};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -51,7 +51,7 @@ pub(super) struct Differences {
 /// Compares two configurations. The type that was put into accepters counts as no difference.
 pub(super) fn compare(before: &Config, after: &Config) -> Differences {
     let mut differences = Differences::default();
-    let Config { connections, admin, metrics, leds } = before;
+    let Config { connections, rotators, admin, metrics, leds } = before;
     if *leds != after.leds {
         differences.others.push("the LEDs would not be the same".to_owned());
     }
@@ -99,6 +99,15 @@ pub(super) fn compare(before: &Config, after: &Config) -> Differences {
                 differences.shown.push((connection.name.to_string(), escape, before.clone(), now.clone()));
             }
         }
+    }
+    let mut expected: Vec<Rotator> = rotators.iter().map(|rotator| Rotator::clone(rotator)).collect();
+    for (rotator, now) in expected.iter_mut().zip(&after.rotators) {
+        if *now.accepter.text == *typed(&rotator.accepter.text) {
+            rotator.accepter.text = now.accepter.text.clone();
+        }
+    }
+    if !expected.iter().eq(after.rotators.iter().map(|rotator| &**rotator)) {
+        differences.others.push("the rotators would not be the same".to_owned());
     }
     let known: HashSet<&str> = connections.iter().map(|c| &*c.name).collect();
     for new in after.connections.iter().filter(|c| !known.contains(&*c.name)) {

@@ -1,18 +1,18 @@
 //! A configuration from the model alone, without a text that it came from.
 
 use super::literal;
-use super::outline::{self, Body, Entry, Value};
+use super::outline::{self, Body, Entry, Item, Value};
 use crate::config::connector::Target;
 use crate::config::gensio::{Layer, Word};
 use crate::config::options::{self, Kind, Place};
 use crate::config::values::{self, InForce};
-use crate::config::{Accepter, Admin, Config, Connection, Connector, Led};
+use crate::config::{Accepter, Admin, Config, Connection, Connector, Led, Options, Rotator};
 use crate::serial::settings::DeviceConfig;
 
 /// A configuration as version 2 YAML: what is read from it is the configuration again, with the
 /// accepters and connectors as this writes them. What is as it would be without saying is not said.
 pub fn to_yaml(config: &Config) -> String {
-    let Config { connections, admin, metrics, leds } = config;
+    let Config { connections, rotators, admin, metrics, leds } = config;
     let mut body = Body::default();
     if let Some(metrics) = metrics {
         body.push(Entry::text("metrics", metrics.to_string()));
@@ -23,6 +23,19 @@ pub fn to_yaml(config: &Config) -> String {
     for connection in connections {
         let entry = Entry::new(connection.name.to_string(), Value::Map(entries(connection, false)));
         body.push_into("connections", entry);
+    }
+    for rotator in rotators {
+        let Rotator { name, accepter, members, options } = rotator.as_ref();
+        let items = members.iter().map(|member| Item {
+            lead: Vec::new(),
+            value: Value::Text(literal(member)),
+            trailing: None,
+        });
+        let mut entries = Body::default();
+        entries.push(Entry::text("accepter", literal(&accepter_text(accepter, false))));
+        entries.push(Entry::new("connections", Value::List(items.collect())));
+        push_options(&mut entries, options, false);
+        body.push_into("rotators", Entry::new(name.to_string(), Value::Map(entries)));
     }
     if let Some(admin) = admin {
         // who may connect stands at the top of a file, for all that listens
@@ -75,6 +88,11 @@ fn entries(connection: &Connection, all: bool) -> Body {
     if let Some(timeout) = timeout {
         body.push(Entry::text("timeout", timeout.as_secs().to_string()));
     }
+    push_options(&mut body, options, all);
+    body
+}
+
+fn push_options(body: &mut Body, options: &Options, all: bool) {
     let mut list = Body::default();
     for Said { place: _, name, value } in said(values::of_options(options), all) {
         list.push(Entry::text(name, literal(&value)));
@@ -82,7 +100,6 @@ fn entries(connection: &Connection, all: bool) -> Body {
     if !list.entries.is_empty() {
         body.push(Entry::new("options", Value::Map(list)));
     }
-    body
 }
 
 /// A value that has to be written.

@@ -2,9 +2,9 @@ use super::*;
 use crate::config::CharDelay;
 use crate::config::announce::{Announce, NetType};
 use crate::config::{
-    Accepter, Admin, Connection, Connector, Family, Led, Listen, ListenAddress, Options, RemoteRule,
-    StdioListen, TcpListen, TelnetOptions, Template, TlsOptions, TraceFile, Traces, UdpListen, UnixListen,
-    Wrap,
+    Accepter, Admin, ConnectBack, Connection, Connector, Family, Keepalive, Led, Listen, ListenAddress,
+    Options, RemoteRule, Rotator, SlowClient, StdioListen, TcpListen, TelnetOptions, Template, TlsOptions,
+    TraceFile, Traces, UdpListen, UnixListen, Wrap,
 };
 use crate::serial::settings::{DeviceConfig, Flow, LineSettings, Parity, Rs485};
 use proptest::collection::vec;
@@ -217,6 +217,39 @@ fn network() -> impl Strategy<Value = ipnet::IpNet> {
         .prop_map(|net| net.trunc())
 }
 
+/// The options that say how clients are cared for; the others have their defaults.
+fn policies() -> impl Strategy<Value = Options> {
+    let seconds = || 1u32..=2_147_483_647;
+    let slow = prop_oneof![
+        Just(SlowClient::Backpressure),
+        Just(SlowClient::DropOldest),
+        Just(SlowClient::Disconnect)
+    ];
+    let keepalive = (1u32..=32_767, 1u32..=32_767, 1u32..=127)
+        .prop_map(|(idle, interval, count)| Keepalive { idle, interval, count });
+    let back = (any::<bool>(), "[a-z][a-z0-9]{0,3}\\.[a-z]{2}", 1u16..).prop_map(|(telnet, host, port)| {
+        ConnectBack { telnet, host: host.into(), port, family: Family::Any }
+    });
+    let times = (seconds(), seconds(), of(0..=2_147_483_647u32), of(1u32..=86_400));
+    (times, any::<[bool; 2]>(), slow, 4096usize..=67_108_864, of(keepalive), vec(back, 0..3)).prop_map(
+        |((accepter, connector, back, user), [brk, queue], slow_client, limit, keepalive, connback)| {
+            Options {
+                accepter_retry: Duration::from_secs(accepter.into()),
+                connector_retry: Duration::from_secs(connector.into()),
+                connback_timeout: back.map(|s| Duration::from_secs(s.into())),
+                user_timeout: user.map(|s| Duration::from_secs(s.into())),
+                brk_on_sync: brk,
+                timeout_on_os_queue: queue,
+                slow_client,
+                slow_client_limit: limit,
+                keepalive,
+                connback,
+                ..Options::default()
+            }
+        },
+    )
+}
+
 fn announce() -> impl Strategy<Value = Announce> {
     let net_type = prop_oneof![Just(NetType::Any), Just(NetType::V4), Just(NetType::V6)];
     let texts = vec("[a-z]{1,3}=[ -~]{0,5}", 0..3);
@@ -244,15 +277,14 @@ fn options() -> impl Strategy<Value = Options> {
         (1usize..=65_536, 1u32..=1000, 1u32..=100_000, 1u32..=1_000_000, 1usize..=65_536, 1usize..=65_536);
     let rules = vec((network(), of(1u16..)), 0..3);
     let allow = of(vec(network(), 1..3));
-    (strings, (switches, delay), numbers, rules, allow, 1u32..=2_147_483_647, of(announce())).prop_map(
-        |(strings, (switches, chardelay), numbers, rules, allow, retry, announce)| {
+    (strings, (switches, delay), numbers, rules, allow, policies(), of(announce())).prop_map(
+        |(strings, (switches, chardelay), numbers, rules, allow, policies, announce)| {
             let (banner, openstr, closestr, closeon, sendon, signature) = strings;
             let [kickolduser, no_con_to_acc, no_acc_to_con, refusal_text] = switches;
             let (max_connections, chardelay_scale, chardelay_min, chardelay_max, to_net, to_dev) = numbers;
             let rule = |(net, port)| RemoteRule { negate: false, net, port };
             Options {
                 kickolduser,
-                max_connections,
                 banner,
                 openstr,
                 closestr,
@@ -269,10 +301,11 @@ fn options() -> impl Strategy<Value = Options> {
                 no_acc_to_con,
                 remaddr: rules.into_iter().map(rule).collect(),
                 allow,
-                accepter_retry: Duration::from_secs(retry.into()),
                 refusal_text,
                 announce: announce.map(Box::new),
-                ..Options::default()
+                // so that each address has a place
+                max_connections: max_connections.max(policies.connback.len()),
+                ..policies
             }
         },
     )
@@ -407,9 +440,17 @@ fn config() -> impl Strategy<Value = Config> {
         },
     );
     let names = proptest::collection::btree_set(any_text().prop_filter("empty", |t| !t.is_empty()), 0..4);
+    let rotator = ("[a-z]{1,4}", accepter(), proptest::collection::btree_set("[a-z]{1,4}", 1..3), 1u32..99)
+        .prop_map(|(name, accepter, members, retry)| Rotator {
+            name: name.into(),
+            accepter,
+            members: members.into_iter().map(Into::into).collect(),
+            options: Options { accepter_retry: Duration::from_secs(retry.into()), ..Options::default() },
+        });
     let admin = of(accepter().prop_map(|accepter| Arc::new(Admin { accepter, allow: None })));
-    (vec(connection, 4), names, of(any::<std::net::SocketAddrV4>()), leds(), admin).prop_map(
-        |(connections, names, metrics, leds, admin)| {
+    (vec(connection, 4), names, of(any::<std::net::SocketAddrV4>()), leds(), admin, of(rotator)).prop_map(
+        |(connections, names, metrics, leds, admin, rotator)| {
+            let rotators = rotator.into_iter().map(Arc::new).collect();
             let named = connections.into_iter().zip(names).enumerate().map(|(i, (mut c, name))| {
                 c.name = name.into();
                 // some of the connections use some of the LEDs
@@ -419,6 +460,7 @@ fn config() -> impl Strategy<Value = Config> {
             });
             Config {
                 connections: named.map(Arc::new).collect(),
+                rotators,
                 admin,
                 metrics: metrics.map(Into::into),
                 leds,

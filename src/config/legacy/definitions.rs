@@ -3,7 +3,7 @@
 use super::lines::Line;
 use super::{Session, grammar};
 use crate::config::error::Severity;
-use crate::config::raw::{RawAdmin, RawLed, RawOption, RawValue, Spanned};
+use crate::config::raw::{Origin, RawAdmin, RawLed, RawOption, RawRotator, RawValue, Spanned};
 use std::collections::HashMap;
 
 /// Words that begin a definition.
@@ -137,13 +137,8 @@ impl Session {
         let Some((keyword, body)) = grammar::keyword(&line.text) else { return };
         let start = line.text.len() - body.len();
         match keyword {
+            "ROTATOR" => return self.rotator(line, body, start),
             "CONTROLPORT" => return self.control_port(line, body, start),
-            "ROTATOR" => {
-                let name = body.split(':').next().unwrap_or("").trim();
-                let value = format!("rotator {name}").trim_end().to_owned();
-                self.file.later.push(Spanned { value, span: line.whole() });
-                return;
-            }
             "DEFAULT" => return self.default_line(line, body, start),
             _ => {}
         }
@@ -174,7 +169,34 @@ impl Session {
         }
     }
 
-    /// `LED:name:driver:key=value key=value`.
+    /// `ROTATOR:port:names`: the accepter is plain TCP, the names are ports of connections.
+    fn rotator(&mut self, line: &Line, body: &str, start: usize) {
+        let (port, names) = body.split_once(':').unwrap_or((body, ""));
+        let behind = start + port.len() + 1;
+        let members = names.split_whitespace().map(|name| {
+            // a word of `names`, so it lies within it
+            let at = behind + (name.as_ptr() as usize - names.as_ptr() as usize);
+            Spanned { value: name.to_owned(), span: line.span(at..at + name.len()) }
+        });
+        let members: Vec<_> = members.collect();
+        let at = start + port.len() - port.trim_start().len();
+        let port = Spanned { value: port.trim().to_owned(), span: line.span(at..at + port.trim().len()) };
+        if port.value.is_empty() || members.is_empty() {
+            let message = "a rotator needs a port and connections".to_owned();
+            let help = Some("write `ROTATOR:port:port1 port2`".to_owned());
+            return self.say(Severity::Error, line.whole(), message, help, None);
+        }
+        self.file.rotators.push(RawRotator {
+            // the name that a converted file gives it, too: a connection may have the same port text
+            name: Spanned { value: format!("rotator-{}", port.value), span: port.span.clone() },
+            accepter: port,
+            members,
+            defaults: self.definitions.defaults.clone(),
+            options: Vec::new(),
+            origin: Origin::Legacy,
+        });
+    }
+
     /// `CONTROLPORT:accepter`.
     fn control_port(&mut self, line: &Line, body: &str, start: usize) {
         let at = start + body.len() - body.trim_start().len();
@@ -187,6 +209,7 @@ impl Session {
         });
     }
 
+    /// `LED:name:driver:key=value key=value`.
     fn led(&mut self, line: &Line, name: &str, text: &str) {
         let (driver, rest) = text.split_once(':').unwrap_or((text, ""));
         let spanned = |value: &str| Spanned { value: value.to_owned(), span: line.whole() };

@@ -193,10 +193,12 @@ fn one_bad_line_does_not_take_the_good_ones_down() {
 }
 
 #[test]
-fn what_is_not_acted_on_yet_is_named() {
+fn rotators_and_control_ports() {
     let session = read("ROTATOR:4001:2000 2001\nCONTROLPORT:localhost,3000\n");
-    let later: Vec<_> = session.file.later.iter().map(|l| l.value.as_str()).collect();
-    assert_eq!(later, ["rotator 4001"]);
+    let [rotator] = session.file.rotators.as_slice() else { panic!("{:?}", session.file.rotators) };
+    assert_eq!((rotator.name.value.as_str(), rotator.accepter.value.as_str()), ("rotator-4001", "4001"));
+    let marked: Vec<_> = rotator.members.iter().map(|m| (m.value.as_str(), m.span.start)).collect();
+    assert_eq!(marked, [("2000", 13), ("2001", 18)]);
     assert_eq!(session.file.admins[0].accepter.value, "localhost,3000");
     assert!(session.diagnostics.is_empty());
 }

@@ -2,43 +2,125 @@
 
 use crate::config::address::{self, Address};
 use crate::config::error::Span;
-use crate::config::gensio::Problem;
+use crate::config::gensio::{self, Problem, Side};
+use crate::config::options;
 use crate::config::raw::RawValue;
 use crate::config::yaml::de::{self, ValueError};
-use crate::config::{Family, RemoteRule};
+use crate::config::{ConnectBack, Family, Keepalive, RemoteRule};
 use ipnet::IpNet;
 use serde::Deserialize;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
-/// Why a rule cannot be used.
-pub(super) enum Refused {
-    /// A mistake.
-    Wrong(Problem),
-    /// A connect-back address: later work.
-    ConnectBack(std::ops::Range<usize>),
+/// What `remaddr` says: who may connect, and who is connected to.
+type Remote = (Vec<RemoteRule>, Vec<ConnectBack>);
+
+/// Reads the value of `remaddr`: `[!][tcp,|udp,][ipv4,|ipv6,]host[/bits],port`, separated by `;`.
+/// Names are looked up now; each of their addresses becomes a rule. With a `!` it is an address
+/// to connect to, as those of `connback`.
+pub(super) fn remote_rules(text: &str, services: &str) -> Result<Remote, Problem> {
+    let (mut rules, mut back) = (Vec::new(), Vec::new());
+    for (start, entry) in entries(text) {
+        match entry.strip_prefix('!') {
+            Some(address) => back.push(connect_back_entry(address, start + 1, services)?),
+            None => remote_entry(entry, start, services, &mut rules)?,
+        }
+    }
+    if rules.is_empty() && back.is_empty() {
+        return Err(Problem::new(0..text.len(), "remaddr names no address"));
+    }
+    Ok((rules, back))
 }
 
-/// Reads the value of `remaddr`: `[tcp,|udp,][ipv4,|ipv6,]host[/bits],port`, separated by `;`.
-/// Names are looked up now; each of their addresses becomes a rule.
-pub(super) fn remote_rules(text: &str, services: &str) -> Result<Vec<RemoteRule>, Refused> {
-    let mut rules = Vec::new();
+/// The parts between semicolons that are not empty, without blanks around them, and where they begin.
+fn entries(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut at = 0;
-    for entry in text.split(';') {
-        let trimmed = entry.trim();
+    text.split(';').filter_map(move |entry| {
         let start = at + entry.len() - entry.trim_start().len();
         at += entry.len() + 1;
-        if trimmed.is_empty() {
-            continue;
-        }
-        if trimmed.starts_with('!') {
-            return Err(Refused::ConnectBack(start..start + trimmed.len()));
-        }
-        remote_entry(trimmed, start, services, &mut rules).map_err(Refused::Wrong)?;
+        Some((start, entry.trim())).filter(|(_, entry)| !entry.is_empty())
+    })
+}
+
+/// Reads the value of `connback`: `[telnet,][tcp,][ipv4,|ipv6,]host,port`, separated by `;`.
+pub(super) fn connect_back(text: &str, services: &str) -> Result<Vec<ConnectBack>, Problem> {
+    let list: Result<Vec<_>, _> =
+        entries(text).map(|(start, entry)| connect_back_entry(entry, start, services)).collect();
+    match list {
+        Ok(list) if list.is_empty() => Err(Problem::new(0..text.len(), "connback names no address")),
+        other => other,
     }
-    if rules.is_empty() {
-        return Err(Refused::Wrong(Problem::new(0..text.len(), "remaddr names no address")));
+}
+
+fn connect_back_entry(entry: &str, start: usize, services: &str) -> Result<ConnectBack, Problem> {
+    const HELP: &str = "write for instance tcp,host,2000 or telnet,tcp,host,2000";
+    let moved = |mut problem: Problem| {
+        problem.place = problem.place.start + start..problem.place.end + start;
+        problem
+    };
+    let wrong = |message: String| Problem::new(start..start + entry.len(), message).help(HELP);
+    let stack = gensio::parse(entry, Side::Connector).map_err(moved)?;
+    let telnet = match stack.filters.as_slice() {
+        [] => false,
+        [layer] if layer.name.text == "telnet" => {
+            // which end speaks RFC 2217 and which is the server is no choice: this one has the line
+            if !layer.options.is_empty() {
+                return Err(wrong("telnet takes no options here".into()));
+            }
+            true
+        }
+        [layer, ..] => {
+            let name = &layer.name.text;
+            return Err(wrong(format!("connections cannot be made through {name} in this version")));
+        }
+    };
+    match stack.base.as_ref().map(|base| (base.name.text.as_str(), base.options.is_empty())) {
+        None | Some(("tcp", true)) => {}
+        Some(("tcp", false)) => return Err(wrong("tcp takes no options here".into())),
+        Some((other, _)) => {
+            return Err(wrong(format!("connections cannot be made to {other} in this version")));
+        }
     }
-    Ok(rules)
+    let Some(tail) = &stack.tail else { return Err(wrong("the address is missing".into())) };
+    let list = address::parse_list(&tail.text, tail.place.start, services).map_err(moved)?;
+    let [address] = list.as_slice() else { return Err(wrong("one address is wanted".into())) };
+    if let Some(protocol) = address.protocol.as_ref().filter(|p| p.text != "tcp") {
+        return Err(wrong(format!("connections cannot be made to {} in this version", protocol.text)));
+    }
+    let Some(host) = address.host.as_ref().filter(|host| host.text != "*") else {
+        return Err(wrong("an address to connect to needs a host".into()));
+    };
+    if address.number == 0 {
+        return Err(wrong("an address to connect to needs a port".into()));
+    }
+    Ok(ConnectBack { telnet, host: host.text.as_str().into(), port: address.number, family: address.family })
+}
+
+/// Reads the value of `keepalive`: `idle/interval/count`, seconds after which a silent client is
+/// given up, or `off`.
+pub(super) fn keepalive(text: &str) -> Result<Option<Keepalive>, String> {
+    let wrong = || format!("keepalive must be idle/interval/count, seconds, or off, not '{text}'");
+    let within = |text: &str, max: u32| {
+        text.trim().parse::<u32>().ok().filter(|n| (1..=max).contains(n)).ok_or_else(wrong)
+    };
+    if text == "off" || options::bool_of(text) == Some(false) {
+        return Ok(None);
+    }
+    let parts: Vec<&str> = text.split('/').collect();
+    match parts.as_slice() {
+        // the limits of tcp(7)
+        [idle, interval, count] => Ok(Some(Keepalive {
+            idle: within(idle, 32_767)?,
+            interval: within(interval, 32_767)?,
+            count: within(count, 127)?,
+        })),
+        [seconds] => {
+            // half of the time in silence, the rest for three probes
+            let seconds = within(seconds, 32_767)?.max(4);
+            let interval = (seconds / 6).max(1);
+            Ok(Some(Keepalive { idle: seconds - 3 * interval, interval, count: 3 }))
+        }
+        _ => Err(wrong()),
+    }
 }
 
 fn remote_entry(
@@ -173,7 +255,7 @@ mod tests {
 
     fn rules(text: &str) -> Option<Vec<String>> {
         let show = |r: RemoteRule| format!("{} {:?}", r.net, r.port);
-        remote_rules(text, "http 80/tcp\n").ok().map(|l| l.into_iter().map(show).collect())
+        remote_rules(text, "http 80/tcp\n").ok().map(|(l, _)| l.into_iter().map(show).collect())
     }
 
     #[test]
@@ -207,8 +289,51 @@ mod tests {
             "ipv6,localhost.invalid,0",
             "10.0.0.0/8",
             "!127.0.0.1,0",
+            "!127.0.0.0/8,1",
         ] {
             assert_eq!(rules(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_to_connect_to() {
+        let read = |text: &str| {
+            let show = |l: Vec<ConnectBack>| l.iter().map(ToString::to_string).collect::<Vec<_>>().join(";");
+            connect_back(text, "http 80/tcp\n").map(show).map_err(|p| (p.place, p.message))
+        };
+        for (text, want) in [
+            ("tcp,127.0.0.1,2000", "tcp,127.0.0.1,2000"),
+            ("127.0.0.1,http", "tcp,127.0.0.1,80"),
+            (" telnet,tcp,host.example,1 ;; tcp,ipv6,::1,2;", "telnet,tcp,host.example,1;tcp,ipv6,::1,2"),
+        ] {
+            assert_eq!(read(text).as_deref(), Ok(want), "{text}");
+        }
+        for text in ["", ";", "tcp", "tcp,2000", "tcp,h.x,0", "udp,h.x,1", "ssl,tcp,h.x,1", "tcp,h.x,1,h.y,2"]
+        {
+            assert!(read(text).is_err(), "{text}");
+        }
+        let (place, _) = read("tcp,h.x,1; udp,h.x,1").unwrap_err();
+        assert_eq!(place, 11..20);
+        let (rules, back) = remote_rules("127.0.0.1,0;!host.example,7", "").unwrap();
+        assert_eq!((rules.len(), back[0].to_string()), (1, "tcp,host.example,7".to_owned()));
+    }
+
+    #[test]
+    fn keepalive_times() {
+        let read = |text| keepalive(text).map(|k| k.map_or("off".to_owned(), |k| k.to_string()));
+        for (text, want) in [
+            ("15/5/3", "15/5/3"),
+            ("1/1/127", "1/1/127"),
+            ("30", "15/5/3"),
+            ("1", "1/1/3"),
+            ("off", "off"),
+            ("false", "off"),
+            ("0", "off"),
+        ] {
+            assert_eq!(read(text).as_deref(), Ok(want), "{text}");
+        }
+        for text in ["", "1/2", "0/1/1", "1/1/128", "40000", "x", "1/2/3/4", "-5"] {
+            assert!(read(text).is_err(), "{text}");
         }
     }
 

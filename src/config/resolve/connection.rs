@@ -1,15 +1,18 @@
 //! One connection: its options, then its accepter and connector.
 
-use super::access::{self, Refused};
+use super::access;
 use super::layers::{Default, described, is_idle, nearest_way};
-use super::report::{Finished, Report, Written, sub_span};
+use super::report::{Finished, Report, Written};
 use super::{Common, accepter, connector, leds, scalar};
 use crate::config::announce::{self, Announce, NetType};
 use crate::config::error::{Diagnostic, Span};
 use crate::config::options::{self, Place, Row, Status, Value};
 use crate::config::raw::{Origin, RawConnection, RawOption, RawValue, Spanned};
-use crate::config::{CharDelay, Connection, Options, Template, Traces};
+use crate::config::{CharDelay, Connection, Options, SlowClient, Template, Traces};
 use std::time::Duration;
+
+/// Longest `user-timeout` in seconds: a day.
+const USER_TIMEOUT_MAX: u32 = 86_400;
 
 /// Resolves a connection. `None` comes with at least one error (or, when it is disabled, warning).
 pub(super) fn resolve(raw: &RawConnection, common: &Common) -> Resolved {
@@ -33,6 +36,15 @@ pub(super) fn resolve(raw: &RawConnection, common: &Common) -> Resolved {
             options.remaddr.clear();
         }
         explicit(option, raw.origin, &mut options, common, &mut report);
+    }
+    if options.connback.len() > options.max_connections {
+        let (back, most) = (options.connback.len(), options.max_connections);
+        let span = raw.options.iter().find(|o| matches!(o.name.value.as_str(), "connback" | "remaddr"));
+        report.error(
+            span.map_or(&name.span, |option| &option.name.span).clone(),
+            format!("{back} addresses to connect to, but max-connections is {most}"),
+            Some(format!("write max-connections: {back}, or more to let clients in besides")),
+        );
     }
     options.announce = options.announce.filter(|announce| announce.enabled);
     let timeout = timeout(raw.timeout.as_ref(), &mut report);
@@ -96,13 +108,24 @@ impl std::default::Default for Options {
             allow: None,
             accepter_retry: Duration::ZERO,
             refusal_text: true,
+            connector_retry: Duration::ZERO,
+            connback: Vec::new(),
+            connback_timeout: None,
+            brk_on_sync: false,
+            timeout_on_os_queue: false,
+            slow_client: SlowClient::Disconnect,
+            slow_client_limit: 0,
+            keepalive: None,
+            user_timeout: None,
             announce: None,
             traces: Traces::default(),
             led_tx: None,
             led_rx: None,
         };
         for row in options::rows(Place::Connection) {
-            if let Some(read) = row.default.and_then(|text| row.read(Some(text)).ok()) {
+            if row.name == "keepalive" {
+                options.keepalive = row.default.and_then(|text| access::keepalive(text).ok().flatten());
+            } else if let Some(read) = row.default.and_then(|text| row.read(Some(text)).ok()) {
                 set(&mut options, row, read.value);
             }
         }
@@ -111,7 +134,7 @@ impl std::default::Default for Options {
 }
 
 /// A value that a `default:` section set. `name` may carry its class in front: `serialdev:speed`.
-fn default(
+pub(super) fn default(
     option: &RawOption,
     options: &mut Options,
     layers: &mut Vec<Default>,
@@ -141,7 +164,14 @@ fn default(
     }
 }
 
-fn explicit(option: &RawOption, origin: Origin, options: &mut Options, common: &Common, report: &mut Report) {
+/// An option as it is written.
+pub(super) fn explicit(
+    option: &RawOption,
+    origin: Origin,
+    options: &mut Options,
+    common: &Common,
+    report: &mut Report,
+) {
     let name = option.name.value.as_str();
     let row = options::find(Place::Connection, name).filter(|row| {
         // The one-line format's spellings belong to it, but for tr, tw and tb, which YAML takes too.
@@ -196,9 +226,20 @@ fn connection_option(
         report.warning(span.clone(), warning, None);
     }
     report.origin(row, text, &option.name.span, is_default);
-    if row.name == "remaddr" {
-        remaddr(text.unwrap_or(""), span, options, common, is_default, report);
-        return;
+    match row.name {
+        "remaddr" => return remaddr(text.unwrap_or(""), span, options, common, is_default, report),
+        "connback" => return connback(text.unwrap_or(""), span, options, common, report),
+        "keepalive" => {
+            match access::keepalive(text.unwrap_or("")) {
+                Ok(keepalive) => options.keepalive = keepalive,
+                Err(message) if is_default => {
+                    report.warning(span.clone(), format!("{message}; the default is not used"), None);
+                }
+                Err(message) => report.error(span.clone(), message, Some("write for instance 15/5/3".into())),
+            }
+            return;
+        }
+        _ => {}
     }
     if matches!(row.name, "led-tx" | "led-rx") {
         return leds::set(row, text.unwrap_or(""), span, options, common, report);
@@ -241,12 +282,23 @@ fn remaddr(
 ) {
     let spanned = Spanned { value: text.to_owned(), span: span.clone() };
     match access::remote_rules(text, &common.services) {
-        Ok(rules) if is_default => options.remaddr = rules,
-        Ok(rules) => options.remaddr.extend(rules),
-        Err(Refused::Wrong(problem)) => report.problem(&spanned, problem),
-        Err(Refused::ConnectBack(place)) => {
-            report.blocked(sub_span(&spanned, &place), "a connect-back address in remaddr", None);
+        Ok((rules, back)) => {
+            if is_default {
+                options.remaddr = rules;
+            } else {
+                options.remaddr.extend(rules);
+            }
+            options.connback.extend(back);
         }
+        Err(problem) => report.problem(&spanned, problem),
+    }
+}
+
+fn connback(text: &str, span: &Span, options: &mut Options, common: &Common, report: &mut Report) {
+    let spanned = Spanned { value: text.to_owned(), span: span.clone() };
+    match access::connect_back(text, &common.services) {
+        Ok(list) => options.connback.extend(list),
+        Err(problem) => report.problem(&spanned, problem),
     }
 }
 
@@ -269,6 +321,25 @@ fn set(options: &mut Options, row: &Row, value: Value) {
         ("dev-to-net-bufsize", Value::Int(Some(n))) => o.dev_to_net_bufsize = n as usize,
         ("net-to-dev-bufsize", Value::Int(Some(n))) => o.net_to_dev_bufsize = n as usize,
         ("accepter-retry-time", Value::Int(Some(n))) => o.accepter_retry = Duration::from_secs(n.into()),
+        ("connector-retry-time", Value::Int(Some(n))) => o.connector_retry = Duration::from_secs(n.into()),
+        ("connback-timeout", Value::Int(Some(n))) => {
+            // as with timeout, 0 is never; but it says so for these connections
+            o.connback_timeout = Some(Duration::from_secs(n.into()));
+        }
+        ("telnet-brk-on-sync", Value::Bool(on)) => o.brk_on_sync = on,
+        ("timeout-on-os-queue", Value::Bool(on)) => o.timeout_on_os_queue = on,
+        ("slow-client", Value::Text(word)) => {
+            o.slow_client = match word.as_str() {
+                "backpressure" => SlowClient::Backpressure,
+                "drop-oldest" => SlowClient::DropOldest,
+                _ => SlowClient::Disconnect,
+            }
+        }
+        ("slow-client-limit", Value::Int(Some(n))) => o.slow_client_limit = n as usize,
+        ("user-timeout", Value::Int(seconds)) => {
+            o.user_timeout =
+                seconds.filter(|s| *s > 0).map(|s| Duration::from_secs(s.min(USER_TIMEOUT_MAX).into()));
+        }
         ("banner", Value::Text(text)) => o.banner = filled(text),
         ("openstr", Value::Text(text)) => o.openstr = filled(text),
         ("closestr", Value::Text(text)) => o.closestr = filled(text),

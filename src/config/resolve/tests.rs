@@ -18,7 +18,6 @@ pub(super) struct File {
     connections: Vec<Entry>,
     defaults: Vec<Pair>,
     settings: Vec<(Piece, RawValue)>,
-    pub(super) later: Vec<Piece>,
 }
 
 pub(super) type Piece = (usize, usize, String);
@@ -88,6 +87,7 @@ impl File {
             }),
         };
         let raw = RawFile {
+            rotators: Vec::new(),
             admins: Vec::new(),
             connections: self
                 .connections
@@ -105,7 +105,6 @@ impl File {
                 .collect(),
             settings: self.settings.iter().map(|(name, value)| (spanned(name), value.clone())).collect(),
             leds: Vec::new(),
-            later: self.later.iter().map(spanned).collect(),
         };
         let (config, diagnostics, _) = resolve_with(&raw, SERVICES.into(), false);
         (config, diagnostics)
@@ -349,7 +348,6 @@ fn what_cannot_be_done_comes_with_the_nearest_way() {
         ("pamauth", "login", "allow: limits"),
         ("allowed-users", "a b", "asks for a certificate"),
         ("authdir", "/x", "CA=/path"),
-        ("timeout-on-os-queue", "true", "30 seconds"),
     ] {
         let (connection, diagnostics) = with("tcp,2000", DEVICE, &[(name, value)]);
         assert!(connection.is_some() && diagnostics.len() == 1 && diagnostics[0].later, "{name}");

@@ -69,7 +69,11 @@ fn options_that_are_refused_or_remarked_on() {
         ("closeon", "", "needs a value"),
         ("remaddr", "", "needs a value"),
         ("remaddr", "127.0.0.1", "write host,port"),
-        ("remaddr", "!127.0.0.1,0", "connect-back address in remaddr is not yet active"),
+        ("remaddr", "!127.0.0.1,0", "needs a port"),
+        ("connback", "udp,h,1", "cannot be made to udp"),
+        ("connback", "tcp,h,1;tcp,h,2", "write max-connections: 2"),
+        ("keepalive", "5/5", "idle/interval/count"),
+        ("slow-client", "wait", "one of backpressure"),
         ("allow", "everybody", "not an address or a network"),
         ("speed", "9600", "in the connector"),
         ("enable", "on", "beside accepter"),
@@ -87,10 +91,7 @@ fn options_that_are_refused_or_remarked_on() {
         assert!(said(&diagnostics).contains(why), "{name}: {value}: {}", said(&diagnostics));
     }
     for (name, value, later) in [
-        ("telnet-brk-on-sync", "true", true),
-        ("connback", "tcp,h,1", true),
         ("authdir", "/x", true),
-        ("timeout-on-os-queue", "true", true),
         ("max-connections", "0", false),
         ("chardelay-min", "5000000", false),
         ("timeout", "-1", false),
@@ -179,12 +180,6 @@ fn settings_of_the_file() {
     let (_, diagnostics) = File::default().setting("allow", "nobody").setting("metrix", "1").resolve();
     assert_eq!(diagnostics[0].severity, Severity::Fatal);
     assert!(said(&diagnostics).contains("did you mean metrics?"));
-
-    let mut file = File::default();
-    let later = file.put("", "rotator rot1");
-    file.later.push(later);
-    let (_, diagnostics) = file.resolve();
-    assert_eq!(said(&diagnostics), "Warning (later): rotator rot1 is not yet active []\n");
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod event;
 mod include;
 mod leds;
 mod names;
+mod rotator;
 mod sections;
 pub mod simple;
 mod tree;
@@ -163,12 +164,13 @@ impl Session {
             "delete_default" => self.delete_default(key, value, place),
             "delete_defaults" => self.delete_defaults(value),
             "include" => self.include(value, place),
+            "rotator" => self.rotator_entry(key, value, place),
+            "rotators" => self.rotators(value, place),
             "led" => self.led_entry(key, value, place),
             "leds" => self.leds(value, place),
             "admin" => self.admin_entry(key, value, place),
             "admins" => self.admins(value, place),
-            "rotator" => self.later_entry(word, key, value),
-            _ => self.later_map(word, value),
+            _ => self.unknown_main_key(word, &key.span),
         }
     }
 

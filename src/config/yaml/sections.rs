@@ -1,4 +1,4 @@
-//! Sections of the main level other than connections, admin ports and LEDs: define, default, rotator.
+//! Sections of the main level that say something for those that follow: define, default.
 
 use super::tree::{Kind, Node};
 use super::{Place, Session};
@@ -210,30 +210,6 @@ impl Session {
                     let class = Spanned { value: text.clone(), span: class.span.clone() };
                     self.remove_default(name, &class);
                 }
-            }
-        }
-    }
-
-    /// A construct that is understood but not acted on, version 1.
-    pub(super) fn later_entry(&mut self, word: &str, key: &Node, value: &Node) {
-        let (text, span) = match &value.anchor {
-            Some((name, span)) => {
-                self.names.define(name, name.clone());
-                (format!("{word} {name}"), span.clone())
-            }
-            None => (word.to_owned(), key.span.clone()),
-        };
-        self.file.later.push(Spanned { value: text, span });
-    }
-
-    /// The same, version 2: `rotators:`.
-    pub(super) fn later_map(&mut self, word: &str, value: &Node) {
-        let word = word.trim_end_matches('s');
-        for (key, _) in self.map_entries(value, "names") {
-            if let Kind::Scalar { text: name, .. } = &key.kind {
-                self.names.define(name, name.clone());
-                let text = format!("{word} {name}");
-                self.file.later.push(Spanned { value: text, span: key.span.clone() });
             }
         }
     }

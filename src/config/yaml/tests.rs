@@ -79,7 +79,9 @@ fn version_2_is_read() {
     assert_eq!(option(&session, "con1", "banner"), "*(dev)");
     assert_eq!(option(&session, "con2", ":mdns"), "true");
     assert_eq!(session.file.connections[1].options.len(), 0);
-    assert_eq!(session.file.later[0].value, "rotator rot1");
+    let rotator = &session.file.rotators[0];
+    assert_eq!((rotator.name.value.as_str(), rotator.accepter.value.as_str()), ("rot1", "tcp,3"));
+    assert_eq!(rotator.members.iter().map(|m| m.value.as_str()).collect::<Vec<_>>(), ["con1", "con2"]);
 }
 
 #[test]
@@ -241,15 +243,14 @@ fn what_ser2net_refuses_without_need_is_a_warning() {
 }
 
 #[test]
-fn constructs_for_later_and_own_settings_are_set_apart() {
+fn other_sections_and_own_settings_are_set_apart() {
     let session = read(&format!(
-        "led: &led1\n  driver: sysfs\n{}rotator: &rot\n  connections: [ *a ]\nadmin:\n  accepter: tcp,9\n\
+        "led: &led1\n  driver: sysfs\n{}rotator: &rot\n  accepter: tcp,8\n  connections: [ *a ]\nadmin:\n  accepter: tcp,9\n\
          metrics:\n  listen: 127.0.0.1:9100\nallow: 10.0.0.0/8\n",
         one("x").replace("banner: x", "led-tx: *led1")
     ));
     assert!(session.diagnostics.is_empty(), "{:?}", session.diagnostics);
-    let later: Vec<_> = session.file.later.iter().map(|l| l.value.as_str()).collect();
-    assert_eq!(later, ["rotator rot"]);
+    assert_eq!(session.file.rotators[0].members[0].value, "a");
     let led = &session.file.leds[0];
     assert_eq!((led.name.value.as_str(), led.driver.as_ref().unwrap().value.as_str()), ("led1", "sysfs"));
     assert_eq!(session.file.admins[0].accepter.value, "tcp,9");
