@@ -130,7 +130,9 @@ fn read(path: &Path) -> Ours {
 
 fn listening(config: &Config) -> Ports {
     let mut ports = Ports::new();
-    for accepter in config.connections.iter().filter(|c| c.enabled).map(|c| &c.accepter) {
+    let connections = config.connections.iter().filter(|c| c.enabled).map(|c| &c.accepter);
+    let rotators = config.rotators.iter().map(|rotator| &rotator.accepter);
+    for accepter in connections.chain(rotators).chain(config.admin.iter().map(|admin| &admin.accepter)) {
         let kind = if matches!(accepter.listen, Listen::Udp(_)) { "udp/" } else { "" };
         ports.extend(accepter.listen.addresses().iter().map(|address| format!("{kind}{}", address.port)));
     }
@@ -348,8 +350,10 @@ fn run(entry: &Entry) -> Result<(), String> {
     let (raw, _) = load(&Inputs { file: Some(path.clone()), ..Inputs::default() });
     let mut script = "ip link set lo up".to_owned();
     let mut addresses = BTreeSet::new();
-    for connection in resolve::resolve(&raw).0.connections {
-        let hosts = connection.accepter.listen.addresses().iter().filter_map(|address| address.host.as_ref());
+    let config = resolve::resolve(&raw).0;
+    let connections = config.connections.iter().map(|c| &c.accepter);
+    for accepter in connections.chain(config.rotators.iter().map(|rotator| &rotator.accepter)) {
+        let hosts = accepter.listen.addresses().iter().filter_map(|address| address.host.as_ref());
         let hosts = hosts.filter_map(|host| host.parse::<std::net::IpAddr>().ok());
         addresses.extend(hosts.filter(|host| !host.is_loopback() && !host.is_unspecified()));
     }
