@@ -6,7 +6,7 @@ use crate::support::pty::Pty;
 use crate::support::{Broker, PATIENCE, connection, free_port, tools, until, wait_for};
 use socket2::SockRef;
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
@@ -138,11 +138,11 @@ fn others() -> Option<[(String, u32); 2]> {
     }
     let second = |file: &str| {
         let text = fs::read_to_string(file).unwrap();
-        let entries = text.lines().filter_map(|line| {
+        let mut entries = text.lines().filter_map(|line| {
             let mut fields = line.split(':');
             Some((fields.next()?.to_owned(), fields.nth(1)?.parse().ok()?))
         });
-        entries.filter(|(_, number)| *number > 0).next_back().unwrap()
+        entries.rfind(|(_, number)| *number > 0).unwrap()
     };
     Some([second("/etc/passwd"), second("/etc/group")])
 }
@@ -229,6 +229,30 @@ pub(crate) fn ratelimit_xmit_len() {
     client.send(&[b'x'; 100]);
     client.receive(100);
     assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+}
+
+pub(crate) fn msgdelim_crc() {
+    // 31c3 is the check value of CRC-16/XMODEM
+    let summed = b"\xfe\x01123456789\x31\xc3\xfe\x01";
+    let bare = b"\xfe\x01123456789\xfe\x01";
+    // without the sum, its bytes are a part of the message
+    for (option, wire, back) in
+        [("", &summed[..], &b"123456789"[..]), ("(crc=false)", &bare[..], &b"123456789\x31\xc3123456789"[..])]
+    {
+        let far = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = far.local_addr().unwrap().port();
+        let (_broker, mut client) = setup(&format!("msgdelim{option},tcp,127.0.0.1,{port}"));
+        let (mut stream, _) = far.accept().unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        client.send(b"123456789");
+        let mut got = vec![0; wire.len()];
+        stream.read_exact(&mut got).unwrap();
+        assert_eq!(got, wire, "{option}");
+        stream.write_all(summed).unwrap();
+        stream.write_all(bare).unwrap();
+        drop(stream);
+        assert_eq!(client.rest(), (back.to_vec(), End::Fin), "{option}");
+    }
 }
 
 pub(crate) fn trace_stderr() {

@@ -225,7 +225,7 @@ fn lines_of_types() -> Vec<Line> {
         (KEEPOPEN, "discard-badwrites", Here(connectors::keepopen_discard_badwrites)),
         (RATELIMIT, "xmit_len", Here(connectors::ratelimit_xmit_len)),
         (RATELIMIT, "xmit_delay", Test(CONNECTORS, "ratelimit_paces_what_is_written")),
-        (MSGDELIM, "crc", Test(CONNECTORS, "gensiot_understands_our_messages_and_we_its")),
+        (MSGDELIM, "crc", Here(connectors::msgdelim_crc)),
         (TRACE, "dir", Test(CONNECTORS, "trace_copies_and_blocks")),
         (TRACE, "block", Test(CONNECTORS, "trace_copies_and_blocks")),
         (TRACE, "raw", Test(CONNECTORS, "trace_copies_and_blocks")),
