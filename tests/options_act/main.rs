@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers outside of test functions")]
 
+mod connectors;
 mod device;
 mod files;
 mod net;
@@ -40,9 +41,21 @@ const SSL: Place = Place::Layer("ssl");
 const TCP: Place = Place::Layer("tcp");
 const DEVICE: Place = Place::Layer("serialdev");
 const SERIAL: Place = Place::Serial;
+const UDP: Place = Place::Layer("udp");
+const UNIX: Place = Place::Layer("unix");
+const STDIO: Place = Place::Layer("stdio");
+const PTY: Place = Place::Layer("pty");
+const ECHO: Place = Place::Layer("echo");
+const FILE: Place = Place::Layer("file");
+const DEV: Place = Place::Layer("dev");
+const KEEPOPEN: Place = Place::Layer("keepopen");
+const RATELIMIT: Place = Place::Layer("ratelimit");
+const MSGDELIM: Place = Place::Layer("msgdelim");
+const TRACE: Place = Place::Layer("trace");
 
 fn lines() -> Vec<Line> {
-    vec![
+    let mut lines = lines_of_types();
+    lines.extend([
         (OPTION, "kickolduser", Here(net::kickolduser)),
         (OPTION, "max-connections", Here(net::max_connections)),
         (OPTION, "banner", Here(net::banner)),
@@ -150,6 +163,86 @@ fn lines() -> Vec<Line> {
         (SERIAL, "8databits", Here(device::sizes)),
         (SERIAL, "1stopbit", Here(device::stop_bits)),
         (SERIAL, "2stopbits", Here(device::stop_bits)),
+    ]);
+    lines
+}
+
+/// Options of the types of which connectors and accepters are put together, and of the admin port.
+fn lines_of_types() -> Vec<Line> {
+    const CONNECTORS: &str = "tests/connectors.rs";
+    vec![
+        (TCP, "laddr", Here(connectors::tcp_laddr)),
+        (TCP, "tcpd", Test("tests/accepters/wrap.rs", "clients_that_the_files_keep_out_are_told_and_closed")),
+        (
+            TCP,
+            "tcpdname",
+            Test("tests/accepters/wrap.rs", "clients_that_the_files_keep_out_are_told_and_closed"),
+        ),
+        (UDP, "laddr", Test(CONNECTORS, "udp_sends_and_receives_datagrams_and_survives_that_nobody_listens")),
+        (UDP, "nocon", Test(CONNECTORS, "udp_of_everybody_and_multicast")),
+        (UDP, "mcast", Here(connectors::udp_mcast)),
+        (UDP, "mttl", Here(connectors::udp_mttl)),
+        (UDP, "mloop", Here(connectors::udp_mloop)),
+        (UDP, "reuseaddr", Here(connectors::udp_reuseaddr)),
+        (
+            UNIX,
+            "delsock",
+            Test("tests/accepters/unix.rs", "what_a_killed_program_left_is_removed_where_that_is_asked_for"),
+        ),
+        (UNIX, "perm", Here(connectors::unix_modes)),
+        (UNIX, "umode", Here(connectors::unix_modes)),
+        (UNIX, "gmode", Here(connectors::unix_modes)),
+        (UNIX, "omode", Here(connectors::unix_modes)),
+        (UNIX, "owner", Here(connectors::unix_owner_and_group)),
+        (UNIX, "group", Here(connectors::unix_owner_and_group)),
+        (STDIO, "start-dir", Here(connectors::stdio_start_dir)),
+        (STDIO, "noredir-stderr", Here(connectors::stdio_noredir_stderr)),
+        (STDIO, "stderr-to-stdout", Test(CONNECTORS, "a_program_by_its_pipes")),
+        (STDIO, "raw", Test("tests/accepters/stdio.rs", "raw_mode_wants_a_terminal_and_two_cannot_have_it")),
+        (PTY, "link", Test(CONNECTORS, "a_pseudo_terminal_for_other_programs")),
+        (PTY, "raw", Test(CONNECTORS, "a_pseudo_terminal_for_other_programs")),
+        (PTY, "forcelink", Here(connectors::pty_forcelink)),
+        (PTY, "perm", Here(connectors::pty_modes)),
+        (PTY, "umode", Here(connectors::pty_modes)),
+        (PTY, "gmode", Here(connectors::pty_modes)),
+        (PTY, "omode", Here(connectors::pty_modes)),
+        (PTY, "owner", Here(connectors::pty_owner_and_group)),
+        (PTY, "group", Here(connectors::pty_owner_and_group)),
+        (PTY, "start-dir", Test(CONNECTORS, "a_program_on_a_pseudo_terminal")),
+        (ECHO, "noecho", Test(CONNECTORS, "echo_sends_back_and_data_comes_first")),
+        (ECHO, "data", Test(CONNECTORS, "echo_sends_back_and_data_comes_first")),
+        (FILE, "infile", Test(CONNECTORS, "files_are_read_and_written")),
+        (FILE, "outfile", Test(CONNECTORS, "files_are_read_and_written")),
+        (FILE, "create", Test(CONNECTORS, "files_are_read_and_written")),
+        (FILE, "read_close", Here(connectors::file_read_close)),
+        (FILE, "perm", Here(connectors::file_modes)),
+        (FILE, "umode", Here(connectors::file_modes)),
+        (FILE, "gmode", Here(connectors::file_modes)),
+        (FILE, "omode", Here(connectors::file_modes)),
+        (DEV, "rdonly", Test(CONNECTORS, "devices_that_are_no_terminals")),
+        (DEV, "wronly", Test(CONNECTORS, "devices_that_are_no_terminals")),
+        (KEEPOPEN, "retry-time", Test(CONNECTORS, "keepopen_keeps_clients_while_the_far_end_comes_and_goes")),
+        (KEEPOPEN, "discard-badwrites", Here(connectors::keepopen_discard_badwrites)),
+        (RATELIMIT, "xmit_len", Here(connectors::ratelimit_xmit_len)),
+        (RATELIMIT, "xmit_delay", Test(CONNECTORS, "ratelimit_paces_what_is_written")),
+        (MSGDELIM, "crc", Here(connectors::msgdelim_crc)),
+        (TRACE, "dir", Test(CONNECTORS, "trace_copies_and_blocks")),
+        (TRACE, "block", Test(CONNECTORS, "trace_copies_and_blocks")),
+        (TRACE, "raw", Test(CONNECTORS, "trace_copies_and_blocks")),
+        (TRACE, "file", Test(CONNECTORS, "trace_copies_and_blocks")),
+        (TRACE, "stderr", Here(connectors::trace_stderr)),
+        (TRACE, "stdout", Here(connectors::trace_stdout)),
+        (TRACE, "delold", Here(connectors::trace_delold)),
+        (
+            Place::Admin,
+            "authdir-admin",
+            Test("src/config/resolve/tests.rs", "the_first_admin_port_counts_and_cannot_ask_for_logins"),
+        ),
+        (
+            Place::Admin,
+            "pamauth-admin",
+            Test("src/config/resolve/tests.rs", "the_first_admin_port_counts_and_cannot_ask_for_logins"),
+        ),
     ]
 }
 
