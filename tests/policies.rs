@@ -4,6 +4,7 @@
 
 mod support;
 
+use rustix::process::Signal;
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use std::io::Read as _;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -269,7 +270,7 @@ fn a_telnet_synch_is_a_break_if_that_is_wanted() {
         let tcp = free_port();
         let accepter = format!("telnet,tcp,127.0.0.1,{tcp}");
         let config = connection("p", &accepter, pty.path(), &[&format!("telnet-brk-on-sync: {wanted}")]);
-        let _broker = Broker::start_with(&config, |command| shim.preload(command));
+        let broker = Broker::start_with(&config, |command| shim.preload(command));
         let before = shim.calls().matches("TIOCSBRK").count();
         let mut client = Client::connect(tcp);
         client.receive(18);
@@ -289,5 +290,12 @@ fn a_telnet_synch_is_a_break_if_that_is_wanted() {
         socket.send(b"g").unwrap();
         assert_eq!(pty.read(2), b"fg");
         wait_for("break", || count() == 2 * breaks);
+        // even if it is more than one read takes
+        let much = vec![b'h'; 40_000];
+        broker.process.signal(Signal::STOP);
+        SockRef::from(&client.0).send_out_of_band(b"\xff\xf2").unwrap();
+        client.send(&much);
+        broker.process.signal(Signal::CONT);
+        assert_eq!(pty.read(much.len()), much);
     }
 }

@@ -40,6 +40,8 @@ pub(super) struct Link {
     out: OutBuf,
     /// TLS holds bytes that are not on the wire yet.
     unflushed: bool,
+    /// The last read filled its buffer.
+    unread: bool,
     /// Last time that bytes went out, or that there were none to send.
     moved: Instant,
 }
@@ -57,7 +59,7 @@ impl Link {
     /// A client whose handshake is done; telnet's opening is on its way.
     pub(super) fn new(stream: Stream, codec: Option<Box<Codec>>) -> Self {
         let (out, moved) = (OutBuf::default(), Instant::now());
-        let mut link = Self { stream, codec, out, unflushed: false, moved };
+        let mut link = Self { stream, codec, out, unflushed: false, unread: false, moved };
         if let Some(codec) = &mut link.codec {
             let mut opening = Vec::new();
             codec.opening(&mut opening);
@@ -132,10 +134,14 @@ impl Link {
     fn poll_io(&mut self, cx: &mut Context<'_>, buf: Option<&mut [u8]>) -> Poll<Io> {
         let Ok(moved) = self.poll_write(cx) else { return Poll::Ready(Io::Gone) };
         if let Some(buf) = buf {
+            let length = buf.len();
             // the urgent byte of a telnet synch is read like all others
-            match self.stream.poll_read_urgent(cx, buf) {
+            match self.stream.poll_read_urgent(cx, buf, self.unread) {
                 Poll::Ready(Ok((0, _))) => return Poll::Ready(Io::End),
-                Poll::Ready(Ok((n, _))) => return Poll::Ready(Io::Read(n)),
+                Poll::Ready(Ok((n, _))) => {
+                    self.unread = n == length;
+                    return Poll::Ready(Io::Read(n));
+                }
                 Poll::Ready(Err(_)) => return Poll::Ready(Io::Gone),
                 Poll::Pending => {}
             }

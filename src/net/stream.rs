@@ -110,7 +110,8 @@ impl Stream {
 
     /// Like [`Stream::poll_read`], and tells whether the first byte is the urgent one (RFC 9293,
     /// section 3.8.5). A read ends before an urgent byte, as if there were no more; so that one is
-    /// asked for without waiting for an event.
+    /// asked for without waiting for an event. `again`: the last read of this kind filled its buffer,
+    /// and there may be more that no event tells of.
     ///
     /// # Errors
     /// Those of the socket.
@@ -118,13 +119,15 @@ impl Stream {
         &mut self,
         cx: &mut Context<'_>,
         buf: &mut [u8],
+        again: bool,
     ) -> Poll<io::Result<(usize, bool)>> {
-        if let Self::Tcp(stream) = self
-            && sys::at_urgent_mark(stream)
-        {
-            match (&*SockRef::from(&*stream)).read(buf) {
-                Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-                result => return Poll::Ready(result.map(|count| (count, true))),
+        if let Self::Tcp(stream) = self {
+            let urgent = sys::at_urgent_mark(stream);
+            if urgent || again {
+                match (&*SockRef::from(&*stream)).read(buf) {
+                    Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                    result => return Poll::Ready(result.map(|count| (count, urgent))),
+                }
             }
         }
         self.poll_read(cx, buf).map_ok(|count| (count, false))

@@ -50,14 +50,16 @@ impl Port {
         scratch::with_read(|buf| {
             let session = &mut self.sessions[index];
             let synch = session.codec.as_ref().is_some_and(|codec| brk_on_sync || codec.awaits_command());
+            let synch = synch || session.unread;
             let read = if synch {
-                session.stream.poll_read_urgent(cx, &mut buf[..chunk])
+                session.stream.poll_read_urgent(cx, &mut buf[..chunk], session.unread)
             } else {
                 session.stream.poll_read(cx, &mut buf[..chunk]).map_ok(|count| (count, false))
             };
             let Poll::Ready(result) = read else { return };
             let result = result.map(|(count, urgent)| {
                 session.urgent = urgent && brk_on_sync;
+                session.unread = synch && count == chunk;
                 count
             });
             match result {

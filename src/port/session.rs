@@ -77,6 +77,8 @@ pub(super) struct Session {
     pub(super) recognised: bool,
     /// It sent data.
     pub(super) spoke: bool,
+    /// The last read that looked for an urgent byte filled its buffer.
+    pub(super) unread: bool,
     /// The first byte that was read last is urgent.
     pub(super) urgent: bool,
 }
@@ -145,6 +147,7 @@ impl Session {
             lost: 0,
             recognised: false,
             spoke: false,
+            unread: false,
             urgent: false,
         }
     }
