@@ -247,13 +247,7 @@ async fn vetted(accepter: &Accepter, mut stream: Stream, peer: &Peer) -> Option<
 /// The stream of a client; `None`, told in the log, when its TLS handshake fails.
 async fn handshake(acceptor: Option<Acceptor>, stream: Stream, peer: &Peer) -> Option<Stream> {
     let Some(acceptor) = acceptor else { return Some(stream) };
-    let socket = stream.into_socket().ok()?;
-    match tokio::time::timeout(tls::HANDSHAKE_LIMIT, acceptor.0.accept(socket)).await {
-        Ok(Ok(stream)) => return Some(Stream::Tls(Box::new(stream))),
-        Ok(Err(e)) => warn!(%peer, "admin port: TLS handshake failed: {e}"),
-        Err(_) => warn!(%peer, "admin port: TLS handshake not finished in {:?}", tls::HANDSHAKE_LIMIT),
-    }
-    None
+    acceptor.shake_hands(stream).await.inspect_err(|why| warn!(%peer, "admin port: {why}")).ok()
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! TLS accepters: certificates and keys from PEM files.
 
+use super::stream::Stream;
 use crate::config::TlsOptions;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -22,6 +23,21 @@ impl std::fmt::Debug for Acceptor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // keys have no place in a log
         f.write_str("Acceptor")
+    }
+}
+
+impl Acceptor {
+    /// Makes the handshake of a client, within [`HANDSHAKE_LIMIT`].
+    ///
+    /// # Errors
+    /// A text for the log that says what went wrong.
+    pub async fn shake_hands(&self, stream: Stream) -> Result<Stream, String> {
+        let socket = stream.into_socket().map_err(|_| "TLS runs on sockets only".to_owned())?;
+        match tokio::time::timeout(HANDSHAKE_LIMIT, self.0.accept(socket)).await {
+            Ok(Ok(stream)) => Ok(Stream::Tls(Box::new(stream))),
+            Ok(Err(e)) => Err(format!("TLS handshake failed: {e}")),
+            Err(_) => Err(format!("TLS handshake not finished in {HANDSHAKE_LIMIT:?}")),
+        }
     }
 }
 

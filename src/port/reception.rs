@@ -6,7 +6,7 @@ use crate::config::{Accepter, Listen, Wrap};
 use crate::metrics::{PortMetrics, Refusal};
 use crate::net::peer::Peer;
 use crate::net::stream::Stream;
-use crate::net::tls::{self, Acceptor};
+use crate::net::tls::Acceptor;
 use crate::net::wrap;
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
@@ -69,16 +69,11 @@ impl Reception {
             return port.send(Command::TurnedAway(Refusal::Wrapped, text));
         }
         let Some(acceptor) = self.tls else { return port.send(Command::Attach(stream, peer)) };
-        let Ok(socket) = stream.into_socket() else { return };
-        match tokio::time::timeout(tls::HANDSHAKE_LIMIT, acceptor.0.accept(socket)).await {
-            Ok(Ok(stream)) => port.send(Command::Attach(Stream::Tls(Box::new(stream)), peer)),
-            Ok(Err(e)) => {
+        match acceptor.shake_hands(stream).await {
+            Ok(stream) => port.send(Command::Attach(stream, peer)),
+            Err(why) => {
                 metrics.refused(Refusal::Tls);
-                warn!(port = %name, %peer, "TLS handshake failed: {e}");
-            }
-            Err(_) => {
-                metrics.refused(Refusal::Tls);
-                warn!(port = %name, %peer, "TLS handshake not finished in {:?}", tls::HANDSHAKE_LIMIT);
+                warn!(port = %name, %peer, "{why}");
             }
         }
     }

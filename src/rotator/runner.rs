@@ -246,13 +246,7 @@ async fn received(
         return Err((RotatorRefusal::NotAllowed, format!("client {} refused by {why}", peer.host())));
     }
     let Some(acceptor) = tls else { return Ok(stream) };
-    let failed = |text: String| (RotatorRefusal::Tls, text);
-    let socket = stream.into_socket().map_err(|_| failed("TLS runs on sockets only".to_owned()))?;
-    match tokio::time::timeout(tls::HANDSHAKE_LIMIT, acceptor.0.accept(socket)).await {
-        Ok(Ok(stream)) => Ok(Stream::Tls(Box::new(stream))),
-        Ok(Err(e)) => Err(failed(format!("TLS handshake failed: {e}"))),
-        Err(_) => Err(failed(format!("TLS handshake not finished in {:?}", tls::HANDSHAKE_LIMIT))),
-    }
+    acceptor.shake_hands(stream).await.map_err(|why| (RotatorRefusal::Tls, why))
 }
 
 /// Writes `words` from `sent` on and says goodbye. Errors end it: the client has gone.
