@@ -36,18 +36,6 @@ def tell(*command, folder=None, env=None):
     return done.stdout
 
 
-def with_lists(action):
-    """Runs an action on packages; where apt's lists lack something or are old, fetches them once."""
-    try:
-        return action()
-    except Unavailable:
-        try:
-            tell("apt-get", "update", "-q", "-o", "DPkg::Lock::Timeout=120")
-        except Unavailable as error:
-            raise Unavailable(f"packages cannot be fetched: {error}") from None
-        return action()
-
-
 def download(folder, *packages):
     tell("apt-get", "download", "-q", "-o", "APT::Sandbox::User=root", *packages, folder=folder)
 
@@ -62,16 +50,31 @@ def merge_usr(root):
 
 
 class Parts:
-    """A folder with the parts of the machine, filled on demand."""
+    """A folder with the parts of the machine, filled on demand.
 
-    def __init__(self, folder):
+    update: whether apt's lists may be fetched anew where a package is not to be had with the old.
+    """
+
+    def __init__(self, folder, update=True):
         self.folder = os.path.abspath(folder)
+        self.update = update
         if platform.machine() != "x86_64":
             raise Unavailable(f"the machine is made for x86-64, not for {platform.machine()}")
-        for program in ("apt-get", "dpkg-deb", "cc"):
+        for program in ("/usr/bin/python3", "apt-get", "dpkg-deb", "cc"):
             if not shutil.which(program):
                 raise Unavailable(f"there is no {program}")
         os.makedirs(self.folder, exist_ok=True)
+
+    def with_lists(self, action):
+        """Runs an action on packages; where apt's lists lack something or are old, fetches them."""
+        try:
+            return action()
+        except Unavailable:
+            if not self.update:
+                raise
+            tell("apt-get", "update", "-q", "-o", "DPkg::Lock::Timeout=120")
+            self.update = False
+            return action()
 
     def part(self, name, fill):
         """The folder of a part; fill(new folder) makes it if it is not there."""
@@ -95,7 +98,7 @@ class Parts:
         return self.part(f"packages/{name}", lambda new: self.fill_package(new, name))
 
     def fill_package(self, new, name):
-        with_lists(lambda: download(new, name))
+        self.with_lists(lambda: download(new, name))
         for file in glob.glob(f"{new}/*.deb"):
             tell("dpkg-deb", "-x", file, new)
             os.unlink(file)
@@ -118,7 +121,7 @@ class Parts:
             download(new, f"linux-image-{found[1]}")
             return found[1]
 
-        version = with_lists(fetch)
+        version = self.with_lists(fetch)
         (package,) = glob.glob(f"{new}/*.deb")
         archive = subprocess.Popen(["dpkg-deb", "--fsys-tarfile", package], stdout=subprocess.PIPE)
         wanted = ["./boot/vmlinuz-*", "*/modules.builtin*", "*/modules.order"]
@@ -165,7 +168,7 @@ class Parts:
             names = [name.split("_") for name in re.findall(r"^'\S+' (\S+\.deb) ", listed, re.M)]
             download(new, *(f"{name[0]}={urllib.parse.unquote(name[1])}" for name in names))
 
-        with_lists(fetch)
+        self.with_lists(fetch)
         for file in glob.glob(f"{new}/*.deb"):
             tell("dpkg-deb", "-x", file, new)
             os.unlink(file)
