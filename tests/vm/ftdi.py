@@ -3,10 +3,15 @@
 The kernel's vhci_hcd (USB/IP) takes a socket for a plugged device and asks its requests there, in
 the form of Documentation/usb/usbip_protocol.rst. What an FT232R answers is in FTDI's AN232B-04/05
 and in the comments of drivers/usb/serial/ftdi_sio.h.
+
+The adapter is a process of its own: a case that ends with the tty open stays in close(2) until the
+adapter has answered. A case has its stub, Ftdi, and both speak lines of JSON.
 """
 
 import glob
+import json
 import os
+import signal
 import socket
 import struct
 import threading
@@ -29,13 +34,17 @@ INTERFACE = bytes([9, 4, 0, 0, 2, 255, 255, 255, 2]) + ENDPOINTS
 CONFIGURATION = struct.pack("<BBHBBBBB", 9, 2, 9 + len(INTERFACE), 1, 1, 0, 0xA0, 45) + INTERFACE
 
 
-def free_port():
-    """The first free port of the virtual hub (its full-speed half)."""
+def ports():
+    """The ports of the virtual hub that take full-speed devices, and their states."""
     with open(f"{HUB}/status") as status:
-        for line in status:
-            words = line.split()
-            if words[0] == "hs" and int(words[2]) == FREE:
-                return int(words[1])
+        words = [line.split() for line in status]
+    return {int(word[1]): int(word[2]) for word in words if word[0] == "hs"}
+
+
+def free_port():
+    for port, state in ports().items():
+        if state == FREE:
+            return port
     raise OSError("no free port on the virtual hub")
 
 
@@ -48,54 +57,37 @@ class Ftdi:
 
     def __init__(self, serial="A1", plug=True):
         self.serial = serial
-        self.lock = threading.RLock()
-        self.wire = None
-        self.port = None
-        self.modem = INPUTS["cts"] | INPUTS["dsr"] | INPUTS["dcd"]
-        self.held = False
-        self.arrived = bytearray()
-        self.state = {
-            "dtr": False, "rts": False, "break": False, "baud": 9600, "frame": "8N1", "flow": "none",
-        }  # fmt: skip
-        #: each change that the driver made to lines(): (time, name, value)
-        self.changes = []
+        self.control, far = socket.socketpair()
+        self.answers = self.control.makefile("r")
+        self.process = os.fork()
+        if self.process == 0:
+            Adapter(serial, far).live()
+        far.close()
         if plug:
             self.plug()
 
-    # what a test does
+    def ask(self, what, **arguments):
+        self.control.sendall(json.dumps([what, arguments]).encode() + b"\n")
+        line = self.answers.readline()
+        if not line:
+            raise OSError("the simulated adapter has ended")
+        answer = json.loads(line)
+        if "error" in answer:
+            raise OSError(answer["error"])
+        return answer["value"]
 
     def plug(self):
         """Plugs the adapter in; path() waits until the driver has it."""
-        with self.lock:
-            if self.wire:
-                return
-            self.port = free_port()
-            self.reads, self.writes, self.coming, self.told = [], [], [], None
-            self.wire, far = socket.socketpair()
-            with open(f"{HUB}/attach", "w") as attach:
-                attach.write(f"{self.port} {far.fileno()} {(1 << 16) | (self.port + 2)} {FULL_SPEED}\n")
-            far.close()
-        threading.Thread(target=self.serve, args=(self.wire,), daemon=True).start()
+        self.ask("plug")
 
     def unplug(self):
         """Pulls the adapter out; returns when the kernel has noticed."""
-        with self.lock:
-            wire, self.wire = self.wire, None
-        if wire:
-            wire.shutdown(socket.SHUT_RDWR)
+        if self.ask("unplug"):
             end = time.monotonic() + 10
-            while self.tty() or not self.gone():
+            while self.tty() or not self.ask("gone"):
                 if time.monotonic() > end:
                     raise OSError("the kernel did not let the adapter go within 10 s")
                 time.sleep(0.01)
-
-    def gone(self):
-        with open(f"{HUB}/status") as status:
-            for line in status:
-                words = line.split()
-                if words[0] == "hs" and int(words[1]) == self.port:
-                    return int(words[2]) == FREE
-        return True
 
     def tty(self):
         """Its /dev/ttyUSBn, or None while there is none."""
@@ -121,59 +113,158 @@ class Ftdi:
     def lines(self):
         """As the driver last set them: dtr, rts, break (bool), baud, frame ("8N1"), flow ("none",
         "rtscts", "dtrdsr", "xonxoff")."""
-        with self.lock:
-            return dict(self.state)
+        return self.ask("lines")
+
+    @property
+    def changes(self):
+        """Each change that the driver made to lines(): (time, name, value)."""
+        return [tuple(change) for change in self.ask("changed")]
 
     def set_modem(self, **inputs):
         """Sets inputs: cts, dsr, ri, dcd, each true or false."""
-        with self.lock:
-            for name, value in inputs.items():
-                self.modem = self.modem | INPUTS[name] if value else self.modem & ~INPUTS[name]
-            self.go_on()
+        self.ask("set_modem", **inputs)
 
     def pulse(self, name):
         """Switches an input over and back, so that the driver is told of both."""
-        for _ in range(2):
-            with self.lock:
-                was_on = bool(self.modem & INPUTS[name])
-            self.set_modem(**{name: not was_on})
+        self.until_told()
+        for on in (not self.ask("input", name=name), self.ask("input", name=name)):
+            self.set_modem(**{name: on})
             self.until_told()
 
-    def until_told(self):
-        end = time.monotonic() + 5
-        while True:
-            with self.lock:
-                if self.told == self.modem:
-                    return
+    def until_told(self, seconds=5):
+        """Returns when the driver has been told of the inputs as they are."""
+        end = time.monotonic() + seconds
+        while not self.ask("is_told"):
             if time.monotonic() > end:
                 raise OSError("the driver does not read: nobody has the port open")
             time.sleep(0.001)
 
     def send(self, data):
         """Bytes arrive on the adapter's wire."""
-        with self.lock:
-            self.coming.append((bytes(data), 0))
-            self.go_on()
+        self.ask("arrive", data=data.hex(), error=0)
 
     def error(self, kind, data=None):
         """Bytes arrive with an error: parity, framing, overrun or break (then a 0)."""
-        with self.lock:
-            self.coming.append((data or (b"\0" if kind == "break" else b"A"), ERRORS[kind]))
-            self.go_on()
+        data = data or (b"\0" if kind == "break" else b"A")
+        self.ask("arrive", data=data.hex(), error=ERRORS[kind])
 
     def received(self):
         """All that the driver has sent since the last forget()."""
-        with self.lock:
-            return bytes(self.arrived)
+        return bytes.fromhex(self.ask("received"))
 
     def forget(self):
         """Clears received() and changes."""
+        self.ask("forget")
+
+    def hold(self, held=True):
+        """The adapter stops sending, as for flow control, and leaves bytes in the driver; or goes on."""
+        self.ask("hold", held=held)
+
+    def remove(self):
+        """Ends the adapter for good, as if it was pulled out and thrown away."""
+        self.control.close()
+        self.answers.close()
+        os.waitpid(self.process, 0)
+
+
+class Adapter:
+    """The process of an adapter; control: the socket on which it is told what to do."""
+
+    def __init__(self, serial, control):
+        self.serial = serial
+        self.control = control
+        self.lock = threading.RLock()
+        self.wire = None
+        self.port = None
+        self.reads, self.writes, self.coming, self.told = [], [], [], None
+        self.modem = INPUTS["cts"] | INPUTS["dsr"] | INPUTS["dcd"]
+        self.held = False
+        self.arrived = bytearray()
+        self.changes = []
+        self.state = {
+            "dtr": False, "rts": False, "break": False, "baud": 9600, "frame": "8N1", "flow": "none",
+        }  # fmt: skip
+
+    def live(self):
+        """Serves its stub until that is gone. Does not return."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # whatever the case has open is not to stay open for the adapter's sake
+        keep = self.control.fileno()
+        os.closerange(3, keep)
+        os.closerange(keep + 1, 4096)
+        try:
+            for line in self.control.makefile("r"):
+                what, arguments = json.loads(line)
+                try:
+                    answer = {"value": getattr(self, "do_" + what)(**arguments)}
+                except OSError as error:
+                    answer = {"error": f"{what}: {error}"}
+                self.control.sendall(json.dumps(answer).encode() + b"\n")
+        except OSError:
+            pass  # the case was killed
+        finally:
+            os._exit(0)
+
+    # what the stub asks
+
+    def do_plug(self):
+        with self.lock:
+            if self.wire:
+                return
+            self.port = free_port()
+            self.reads, self.writes, self.coming, self.told = [], [], [], None
+            self.wire, far = socket.socketpair()
+            with open(f"{HUB}/attach", "w") as attach:
+                attach.write(f"{self.port} {far.fileno()} {(1 << 16) | (self.port + 2)} {FULL_SPEED}\n")
+            far.close()
+        threading.Thread(target=self.serve, args=(self.wire,), daemon=True).start()
+
+    def do_unplug(self):
+        with self.lock:
+            wire, self.wire = self.wire, None
+        if wire:
+            wire.shutdown(socket.SHUT_RDWR)
+        return bool(wire)
+
+    def do_gone(self):
+        return ports().get(self.port) in (FREE, None)
+
+    def do_lines(self):
+        with self.lock:
+            return self.state
+
+    def do_changed(self):
+        with self.lock:
+            return self.changes
+
+    def do_input(self, name):
+        return bool(self.modem & INPUTS[name])
+
+    def do_set_modem(self, **inputs):
+        with self.lock:
+            for name, value in inputs.items():
+                self.modem = self.modem | INPUTS[name] if value else self.modem & ~INPUTS[name]
+            self.go_on()
+
+    def do_is_told(self):
+        with self.lock:
+            return self.told == self.modem
+
+    def do_arrive(self, data, error):
+        with self.lock:
+            self.coming.append((bytes.fromhex(data), error))
+            self.go_on()
+
+    def do_received(self):
+        with self.lock:
+            return self.arrived.hex()
+
+    def do_forget(self):
         with self.lock:
             self.arrived.clear()
             self.changes.clear()
 
-    def hold(self, held=True):
-        """The adapter stops sending, as for flow control, and leaves bytes in the driver; or goes on."""
+    def do_hold(self, held):
         with self.lock:
             self.held = held
             self.go_on()
@@ -225,15 +316,15 @@ class Ftdi:
         if len(text) < size:
             return 0
         if endpoint == 0:
-            self.control(number, struct.unpack("<BBHHH", text[40:48]), size - HEADER)
+            self.setup(number, struct.unpack("<BBHHH", text[40:48]), size - HEADER)
         elif inwards:
             self.reads.append((number, length))
         else:
             self.writes.append((number, text[HEADER:size]))
         return size
 
-    def control(self, number, setup, written):
-        kind, request, value, index, length = setup
+    def setup(self, number, packet, written):
+        kind, request, value, index, length = packet
         if kind == 0x80:
             reply = self.standard(request, value)
         elif kind == 0xC0:

@@ -5,7 +5,9 @@ It ends with status 0 when what it checked is so, 77 when it could not check it,
 measured. `check` and `wait_for` end it with a message.
 """
 
+import contextlib
 import fcntl
+import glob
 import os
 import select
 import signal
@@ -216,6 +218,89 @@ def modprobe(*names):
             skip(f"the kernel has no module {name}")
 
 
+@contextlib.contextmanager
+def small_socket_buffers():
+    """TCP buffers of connections made inside hold little, so that a client that does not read is
+    noticed after some ten KiB and not after MiB."""
+    paths = [f"/proc/sys/net/ipv4/tcp_{way}mem" for way in "rw"]
+    before = [open(path).read() for path in paths]
+    try:
+        for path in paths:
+            with open(path, "w") as file:
+                file.write("4096 8192 8192")
+        yield
+    finally:
+        for path, text in zip(paths, before):
+            with open(path, "w") as file:
+                file.write(text)
+
+
+class Acm:
+    """A CDC-ACM device: this kernel's own USB gadget, plugged into itself by dummy_hcd.
+
+    path(): its /dev/ttyACMn on the host's side; gadget: /dev/ttyGSn, the device's own side.
+    """
+
+    ROOT = "/sys/kernel/config/usb_gadget"
+
+    def __init__(self, serial="ACM1"):
+        modprobe("dummy_hcd num=4", "libcomposite", "usb_f_acm")
+        if not os.path.isdir(self.ROOT):
+            subprocess.run(["mount", "-t", "configfs", "none", "/sys/kernel/config"], check=True)
+        self.serial = serial
+        self.folder = f"{self.ROOT}/{serial}"
+        function = f"{self.folder}/functions/acm.{serial}"
+        if not os.path.isdir(self.folder):
+            os.makedirs(f"{self.folder}/strings/0x409")
+            os.makedirs(f"{self.folder}/configs/c.1")
+            os.mkdir(function)
+            os.symlink(function, f"{self.folder}/configs/c.1/acm")
+            for name, value in (("idVendor", "0x0525"), ("idProduct", "0xa4a7"), ("strings/0x409/serialnumber", serial)):
+                with open(f"{self.folder}/{name}", "w") as file:
+                    file.write(value)
+        with open(f"{function}/port_num") as number:
+            self.gadget = f"/dev/ttyGS{number.read().strip()}"
+        self.plug()
+
+    def controller(self):
+        with open(f"{self.folder}/UDC") as used:
+            return used.read().strip()
+
+    def plug(self):
+        if self.controller():
+            return
+        taken = set()
+        for other in os.listdir(self.ROOT):
+            with open(f"{self.ROOT}/{other}/UDC") as used:
+                taken.add(used.read().strip())
+        free = sorted(set(os.listdir("/sys/class/udc")) - taken)
+        check(free, "no free controller for a gadget")
+        with open(f"{self.folder}/UDC", "w") as used:
+            used.write(free[0])
+
+    def unplug(self):
+        """Pulls it out; returns when the kernel has noticed."""
+        with open(f"{self.folder}/UDC", "w") as used:
+            used.write("\n")
+        wait_for(lambda: not self.tty(), 10, "the kernel lets the device go")
+
+    def tty(self):
+        """Its /dev/ttyACMn, or None while there is none."""
+        for tty in glob.glob("/sys/class/tty/ttyACM*"):
+            try:
+                with open(os.path.realpath(f"{tty}/device") + "/../serial") as serial:
+                    if serial.read().strip() == self.serial:
+                        path = "/dev/" + os.path.basename(tty)
+                        return path if os.path.exists(path) else None
+            except OSError:
+                pass  # it went while we looked
+        return None
+
+    def path(self, seconds=20):
+        """Its /dev/ttyACMn, waited for."""
+        return wait_for(self.tty, seconds, f"a tty of {self.serial}")
+
+
 def wire(port, **inputs):
     """Forces inputs of /dev/vm/PORT (cts, dsr, dcd, ri) on or off, or (None) leaves them as wired."""
     with open(SHARED, "r+b") as shared:
@@ -240,6 +325,7 @@ def pace(on=True):
 
 
 TCGETS2, TCSETS2, TIOCGICOUNT = 0x802C542A, 0x402C542B, 0x545D
+TIOCSBRK, TIOCCBRK = 0x5427, 0x5428
 BOTHER, CMSPAR = 0o10000, 0o10000000000
 MODEM = {"dtr": 2, "rts": 4, "cts": 0x20, "dcd": 0x40, "ri": 0x80, "dsr": 0x100}
 COUNTERS = "cts dsr ri dcd rx tx frame overrun parity brk buf_overrun".split()
@@ -294,10 +380,14 @@ class Serial:
         values = struct.unpack("20i", fcntl.ioctl(self.fd, TIOCGICOUNT, bytes(80)))
         return dict(zip(COUNTERS, values))
 
+    def waiting(self):
+        """How many bytes that were written here have not left yet."""
+        return struct.unpack("i", fcntl.ioctl(self.fd, termios.TIOCOUTQ, bytes(4)))[0]
+
     def send_break(self, seconds=0.25):
-        fcntl.ioctl(self.fd, termios.TIOCSBRK)
+        fcntl.ioctl(self.fd, TIOCSBRK)
         time.sleep(seconds)
-        fcntl.ioctl(self.fd, termios.TIOCCBRK)
+        fcntl.ioctl(self.fd, TIOCCBRK)
 
     def write(self, data, seconds=10):
         end = time.monotonic() + seconds
