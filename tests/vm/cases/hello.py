@@ -5,7 +5,7 @@
 import os
 import threading
 
-from guest import Serial, connect, receive, start_broker, wait_for
+from guest import Serial, check, connect, receive, start_broker, wait_for
 
 broker = start_broker("""
 connection: &raw
@@ -15,22 +15,22 @@ connection: &raw
 client = connect(3001)
 far = Serial("/dev/vm/b", 115200)
 client.sendall(b"hello")
-assert far.read(5) == b"hello"
+check(far.read(5) == b"hello", "to the device")
 far.write(b"world")
-assert receive(client, 5) == b"world"
+check(receive(client, 5) == b"world", "from the device")
 
 data = os.urandom(20_000)
 sender = threading.Thread(target=client.sendall, args=(data,))
 sender.start()
-assert far.read(len(data), 30) == data
+check(far.read(len(data), 30) == data, "many bytes to the device")
 sender.join()
 sender = threading.Thread(target=far.write, args=(data, 30))
 sender.start()
-assert receive(client, len(data), 30) == data
+check(receive(client, len(data), 30) == data, "many bytes from the device")
 sender.join()
 print(f"{len(data)} bytes each way; {broker.rss_kib()} KiB, {broker.cpu_seconds():.2f} s of processor time")
 
 client.close()
 wait_for(lambda: not broker.opened("/dev/vm/a"), 10, "the device is closed after its last client")
-assert broker.stop() < 10
-assert broker.process.returncode == 0, broker.log()
+check(broker.stop() < 10, "stopped at once")
+check(broker.process.returncode == 0, "with status 0")
