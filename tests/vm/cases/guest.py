@@ -170,12 +170,12 @@ class Broker:
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
     def opened(self, path):
-        """Whether it has the device open."""
-        number = os.stat(path).st_rdev
+        """Whether it has the device open, also when the device has been unplugged meanwhile."""
+        path = os.path.realpath(path)
         folder = f"/proc/{self.pid}/fd"
         for fd in os.listdir(folder):
             try:
-                if os.stat(f"{folder}/{fd}").st_rdev == number:
+                if os.readlink(f"{folder}/{fd}").removesuffix(" (deleted)") == path:
                     return True
             except FileNotFoundError:
                 pass  # closed meanwhile
@@ -209,6 +209,20 @@ def start_ser2net(config, arguments=()):
         if os.access(f"{folder}/ser2net", os.X_OK):
             return Broker(config, f"{folder}/ser2net", arguments)
     return skip("there is no ser2net to compare with")
+
+
+def start_udev():
+    """udev for devices that are plugged in from now on (needs `# vm: --deb udev`)."""
+    if not os.path.exists("/run/udev/control"):
+        program = "/lib/systemd/systemd-udevd"
+        check(os.access(program, os.X_OK), f"there is no {program}")
+        subprocess.run([program, "--daemon"], check=True, stdout=subprocess.DEVNULL)
+
+
+def by_id(serial, seconds=30):
+    """The link in /dev/serial/by-id of the device with this serial number, waited for."""
+    pattern = f"/dev/serial/by-id/*{serial}*"
+    return wait_for(lambda: glob.glob(pattern), seconds, f"udev makes {pattern}")[0]
 
 
 def modprobe(*names):
@@ -334,14 +348,16 @@ COUNTERS = "cts dsr ri dcd rx tx frame overrun parity brk buf_overrun".split()
 class Serial:
     """A serial device that the case has open itself, raw: usually the far end of a cable.
 
-    frame: data bits, parity (N, O, E, M, S), stop bits. rtscts: hardware flow control. modem: DTR
-    and RTS go on with the open, as the kernel does it.
+    frame: data bits, parity (N, O, E, M, S), stop bits. rtscts: hardware flow control. local:
+    without heed of DCD. DTR and RTS go on with the open, as the kernel does it. baud None: only
+    looks at the device, as it is.
     """
 
     def __init__(self, path, baud=9600, frame="8N1", rtscts=False, local=True):
         self.fd = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
         self.local = local
-        self.configure(baud, frame, rtscts)
+        if baud:
+            self.configure(baud, frame, rtscts)
 
     def configure(self, baud, frame="8N1", rtscts=False, iflag=0):
         size = {"5": termios.CS5, "6": termios.CS6, "7": termios.CS7, "8": termios.CS8}[frame[0]]
