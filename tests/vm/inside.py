@@ -58,6 +58,18 @@ def reset_ports():
         os.close(fd)
 
 
+def wait_for_adapters_to_go():
+    """The kernel takes a moment to let go of the adapters of a case that has ended; the next one may
+    give its own the same serial number."""
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        with open("/sys/devices/platform/vhci_hcd.0/status") as status:
+            states = [line.split()[2] for line in status if line.startswith("hs")]
+        if all(int(state) == 4 for state in states):
+            return
+        time.sleep(0.01)
+
+
 def run_case(request, tell):
     begin = time.monotonic()
     case = subprocess.Popen(
@@ -90,6 +102,7 @@ def run_case(request, tell):
             watched.remove(output)
     os.close(ended)
     case.stdout.close()
+    wait_for_adapters_to_go()
     seconds = round(time.monotonic() - begin, 2)
     tell({"status": None if late else case.returncode, "seconds": seconds})
 

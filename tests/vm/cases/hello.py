@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-# vm: --modem
+# vm:
 """Data goes both ways between a TCP client and a 16550 UART, whole and in order."""
 
 import os

@@ -4,7 +4,7 @@
 frames that the chip cannot do."""
 
 from guest import (
-    ComPort, Serial, check, connect, outputs, receive, start_broker, start_ser2net, wait_for, wire,
+    ComPort, Serial, check, connect, gather, outputs, receive, start_broker, start_ser2net, wait_for, wire,
 )  # fmt: skip
 from telnet import SET_DATASIZE, SET_PARITY, SET_STOPSIZE
 
@@ -37,12 +37,7 @@ def exchange(client, far):
     client.sendall(b"to it")
     there = far.drain(5, 3)
     far.write(b"back")
-    client.settimeout(3)
-    try:
-        back = client.recv(4)
-    except TimeoutError:
-        back = b"nothing"
-    return there, back
+    return there, gather(client, 4, 3)
 
 
 def without_carrier(far):
