@@ -10,6 +10,7 @@ use crate::config::{self, Admin, Config, Connection, Rotator};
 use crate::descriptors;
 use crate::http::{self, HttpState};
 use crate::mdns::{self, Responder, Services};
+use crate::memory;
 use crate::metrics::{Metrics, ReloadOutcome};
 use crate::net::wrap;
 use crate::port::{Claims, Environment};
@@ -337,6 +338,7 @@ impl Broker {
             // whoever waits for it may be gone
             let _ = stdout().write_all(b"Ready\n").and_then(|()| stdout().flush());
         }
+        memory::release_start_code();
     }
 
     async fn apply(&mut self, plan: Plan) {
