@@ -17,6 +17,7 @@ mod pty;
 mod pump;
 mod rate;
 mod reaper;
+mod serial;
 mod telnet;
 mod tls;
 mod trace;
@@ -64,6 +65,11 @@ pub trait Channel: Debug + Send {
     /// What the far line said; asked for after each [`poll_read`](Self::poll_read).
     fn event(&mut self) -> Option<Event> {
         None
+    }
+
+    /// The size of a client's window, for what shows text in it.
+    fn window(&mut self, columns: u16, rows: u16) {
+        let _ = (columns, rows);
     }
 
     /// Whether what the far end sends waits, and is not lost, while nobody reads it.

@@ -1,6 +1,6 @@
 //! One client's stream, with poll functions that go straight to the socket.
 
-use super::{stdio, udp};
+use super::{dial, stdio, udp};
 use crate::serial::sys;
 use socket2::SockRef;
 use std::io::{self, Read as _};
@@ -39,6 +39,8 @@ pub enum Stream {
     Udp(Box<udp::Client>),
     /// Our standard input and output.
     Stdio(Box<stdio::Stdio>),
+    /// What an accepter has connected to.
+    Dialled(Box<dial::Dialled>),
 }
 
 /// What TLS runs on.
@@ -75,6 +77,7 @@ impl Stream {
             Self::Tls(s) => Pin::new(s.as_mut()).poll_read(cx, &mut read),
             Self::Udp(s) => return s.poll_read(cx, buf),
             Self::Stdio(s) => return s.poll_read(cx, buf),
+            Self::Dialled(s) => return s.poll_read(cx, buf),
         };
         Poll::Ready(match ready!(result) {
             Ok(()) => Ok(read.filled().len()),
@@ -95,12 +98,13 @@ impl Stream {
             Self::Tls(s) => Pin::new(s.as_mut()).poll_write(cx, data),
             Self::Udp(s) => s.poll_write(cx, data),
             Self::Stdio(s) => s.poll_write(cx, data),
+            Self::Dialled(s) => s.poll_write(cx, data),
         }
     }
 
     /// What is written may wait for [`Stream::poll_flush`].
     pub fn holds_back(&self) -> bool {
-        matches!(self, Self::Tls(_) | Self::Stdio(_))
+        matches!(self, Self::Tls(_) | Self::Stdio(_) | Self::Dialled(_))
     }
 
     /// Each write is a datagram.
@@ -142,7 +146,7 @@ impl Stream {
                 Socket::Unix(_) => return PeerState::UpToDate,
             },
             // the other end is on this machine, or there are no acknowledgements
-            Self::Unix(_) | Self::Udp(_) | Self::Stdio(_) => return PeerState::UpToDate,
+            Self::Unix(_) | Self::Udp(_) | Self::Stdio(_) | Self::Dialled(_) => return PeerState::UpToDate,
         };
         match info {
             Ok(info) if info.unacknowledged > 0 => {
@@ -164,7 +168,7 @@ impl Stream {
                 Socket::Tcp(s) => sys::unacknowledged(s),
                 Socket::Unix(s) => sys::unacknowledged(s),
             },
-            Self::Udp(_) | Self::Stdio(_) => Ok(0),
+            Self::Udp(_) | Self::Stdio(_) | Self::Dialled(_) => Ok(0),
         };
         count.unwrap_or(0)
     }
@@ -178,6 +182,7 @@ impl Stream {
             Self::Tcp(_) | Self::Unix(_) | Self::Udp(_) => Poll::Ready(Ok(())),
             Self::Tls(s) => Pin::new(s.as_mut()).poll_flush(cx),
             Self::Stdio(s) => s.poll_flush(cx),
+            Self::Dialled(s) => s.poll_flush(cx),
         }
     }
 
@@ -189,6 +194,7 @@ impl Stream {
     pub fn poll_goodbye(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tls(s) => Pin::new(s.as_mut()).poll_shutdown(cx),
+            Self::Dialled(s) => s.poll_close(cx).map(Ok),
             other => other.poll_flush(cx),
         }
     }

@@ -5,8 +5,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod dial;
 mod listen;
 mod stdio;
+mod telnet;
 mod udp;
 mod unix;
 mod wrap;

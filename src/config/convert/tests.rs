@@ -370,8 +370,8 @@ fn accepter() -> impl Strategy<Value = Accepter> {
     );
     let stdio = any::<bool>().prop_map(|raw| Listen::Stdio(StdioListen { raw }));
     let listen = prop_oneof![4 => tcp, 1 => udp, 1 => unix, 1 => stdio, 1 => Just(Listen::Dummy)];
-    (of(any::<bool>()), of(tls), listen).prop_map(|(telnet, tls, listen)| {
-        let telnet = telnet.map(|rfc2217| TelnetOptions { rfc2217 });
+    (of(any::<[bool; 3]>()), of(tls), listen).prop_map(|(telnet, tls, listen)| {
+        let telnet = telnet.map(|[rfc2217, client, winsize]| TelnetOptions { rfc2217, client, winsize });
         let tls = tls.filter(|_| matches!(listen, Listen::Tcp(_) | Listen::Unix(_)));
         let mut accepter = Accepter { text: "".into(), telnet, tls, listen };
         accepter.text = model::accepter_text(&accepter, false).into();

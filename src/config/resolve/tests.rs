@@ -267,8 +267,6 @@ fn accepters_that_are_refused() {
 #[test]
 fn later_work_does_not_run_half() {
     for text in [
-        "conacc,serialdev,/dev/x",
-        "telnet(mode=client),tcp,2000",
         "ssl(mode=client),tcp,2000",
         "ssl(clientauth),tcp,2000",
         "ssl(clientauth,CA=/ca.pem,allow-authfail),tcp,2000",
@@ -318,7 +316,6 @@ fn what_only_watches_is_left_out() {
     for (accepter, connector) in [
         ("trace(dir=both,file=/tmp/t),tcp,2000", DEVICE),
         ("ratelimit(xmit_delay=100m),tcp,2000", DEVICE),
-        ("telnet(winsize),tcp,2000", DEVICE),
         ("tcp,2000", "keepopen(retry-time=1),serialdev,/dev/ttyS0"),
     ] {
         let (connection, diagnostics) = with(accepter, connector, &[]);
