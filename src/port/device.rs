@@ -121,7 +121,7 @@ impl DeviceState {
             Self::Opening(_, hangs_at) => [*hangs_at, None],
             _ => [None, None],
         };
-        times.into_iter().and_then(|done| done)
+        times.into_iter().flatten()
     }
 }
 
@@ -149,7 +149,7 @@ impl Port {
                 let path = self.conn.connector.label();
                 let failed = |step, error| OpenError::other(path, step, error);
                 let opened = result
-                    .flatten()
+                    .and_then(|done| done)
                     .unwrap_or_else(|join| Err(failed("open the device", std::io::Error::other(join))));
                 match opened.and_then(|o| o.register().map_err(|e| failed("watch the device", e))) {
                     Ok(device) => {
