@@ -12,7 +12,7 @@ use std::time::Duration;
 pub struct Connector {
     /// As written (after substitution); `\d` in strings, and equal texts share a device.
     pub text: Arc<str>,
-    /// Filters, outermost (nearest to the clients) first. A serial device has none.
+    /// Filters, outermost (nearest to the clients) first.
     pub filters: Vec<Filter>,
     /// What is at the bottom.
     pub target: Target,
@@ -44,6 +44,15 @@ impl Connector {
     /// the speed of such a connector when it gathers bytes (`chardelay`).
     pub fn line(&self) -> LineSettings {
         self.device().map_or_else(LineSettings::default, |device| device.line)
+    }
+
+    /// The longest pause that the filters make on purpose.
+    pub fn pause(&self) -> Duration {
+        let pause = |filter: &Filter| match filter {
+            Filter::RateLimit(RateLimit { length: _, delay }) => *delay,
+            _ => Duration::ZERO,
+        };
+        self.filters.iter().map(pause).max().unwrap_or_default()
     }
 
     /// What status and logs call it: the path of a serial device, the whole text of anything else.

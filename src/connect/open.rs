@@ -7,6 +7,7 @@ use super::keep::Kept;
 use super::node::Node;
 use super::pump::{self, Pump};
 use super::rate::Limited;
+use super::serial::Line;
 use super::telnet::Telnet;
 use super::trace::Traced;
 use super::udp::Datagrams;
@@ -153,10 +154,7 @@ async fn target(stack: &Stack) -> Result<Box<dyn Channel>, ConnectError> {
         Target::Program(options) => program::start(stack, options),
         Target::Echo(options) => Ok(Box::new(Echoing::new(options))),
         Target::File(options) => Ok(Box::new(Files::open(options).await?)),
-        Target::Serial(device) => {
-            let error = io::Error::other("a serial device is not opened this way");
-            Err(ConnectError::io(&format!("cannot open {}", device.path), &error))
-        }
+        Target::Serial(device) => Ok(Box::new(Line::open(device).await?)),
     }
 }
 

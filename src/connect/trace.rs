@@ -1,10 +1,10 @@
 //! Copies of what passes (`trace`), in the form of gensio.
 
+use super::filter::Filter;
 use super::open::blocking;
-use super::{Channel, ConnectError, Event, FarLine};
+use super::{Channel, ConnectError};
 use crate::config::connector::{Directions, TraceFile, TraceTap};
 use crate::serial::IoFailure;
-use crate::serial::request::Request;
 use nix::time::{ClockId, clock_gettime};
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
@@ -103,7 +103,11 @@ fn columns(what: &str, data: &[u8]) -> String {
     text
 }
 
-impl Channel for Traced {
+impl Filter for Traced {
+    fn below(&mut self) -> &mut dyn Channel {
+        &mut *self.below
+    }
+
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<Result<usize, IoFailure>> {
         let count = ready!(self.below.poll_read(cx, buf))?;
         if self.blocks.read {
@@ -126,30 +130,6 @@ impl Channel for Traced {
             self.copy("Write", &data[..count]);
         }
         Poll::Ready(Ok(count))
-    }
-
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), IoFailure>> {
-        self.below.poll_flush(cx)
-    }
-
-    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.below.poll_close(cx)
-    }
-
-    fn line(&self) -> FarLine {
-        self.below.line()
-    }
-
-    fn request(&mut self, request: &Request) -> bool {
-        self.below.request(request)
-    }
-
-    fn event(&mut self) -> Option<Event> {
-        self.below.event()
-    }
-
-    fn can_wait(&self) -> bool {
-        self.below.can_wait()
     }
 }
 

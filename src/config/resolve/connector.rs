@@ -35,7 +35,7 @@ pub(super) fn resolve(
     };
     let base = base(&stack, text, services, report)?;
     let mut ends = Ends { stack: &stack, text, defaults, services, report };
-    let filters = filters::resolve(&mut ends, base == "serialdev");
+    let filters = filters::resolve(&mut ends);
     let target = match base {
         "serialdev" => Target::Serial(device::device(ends.stack, ends.text, ends.defaults, ends.report)?),
         "tcp" => Target::Tcp(sockets::tcp(&mut ends)?),

@@ -286,9 +286,6 @@ fn later_work_does_not_run_half() {
         "mdns,x",
         "sound",
         "ipmisol,lan -U x",
-        "ratelimit(xmit_delay=1m),serialdev,/dev/x",
-        "trace(block=read),serialdev,/dev/x",
-        "msgdelim,serialdev,/dev/x",
         "xlt,serialdev,/dev/x",
         "perf,tcp,h,2000",
         "mux,tcp,h,2000",
@@ -319,7 +316,6 @@ fn what_only_watches_is_left_out() {
         ("trace(dir=both,file=/tmp/t),tcp,2000", DEVICE),
         ("ratelimit(xmit_delay=100m),tcp,2000", DEVICE),
         ("telnet(winsize),tcp,2000", DEVICE),
-        ("tcp,2000", "keepopen(retry-time=1),serialdev,/dev/ttyS0"),
     ] {
         let (connection, diagnostics) = with(accepter, connector, &[]);
         assert!(connection.is_some(), "{accepter} {connector}: {}", said(&diagnostics));
