@@ -5,6 +5,7 @@
 //! settings at its far end. Filters are channels on top of channels. [`open`] opens a whole stack;
 //! nothing in it blocks the runtime, and dropping it gives the attempt up.
 
+mod client;
 mod delim;
 mod echo;
 mod error;
@@ -24,6 +25,7 @@ mod tls;
 mod trace;
 mod udp;
 
+pub use client::Filtered;
 pub use error::ConnectError;
 pub use open::{Opening, Stack, open};
 

@@ -1,6 +1,7 @@
 //! One client's stream, with poll functions that go straight to the socket.
 
 use super::{stdio, udp};
+use crate::connect::Filtered;
 use crate::serial::sys;
 use socket2::SockRef;
 use std::io::{self, Read as _};
@@ -39,6 +40,8 @@ pub enum Stream {
     Udp(Box<udp::Client>),
     /// Our standard input and output.
     Stdio(Box<stdio::Stdio>),
+    /// One of the others with filters on it.
+    Filtered(Box<Filtered>),
 }
 
 /// What TLS runs on.
@@ -75,6 +78,7 @@ impl Stream {
             Self::Tls(s) => Pin::new(s.as_mut()).poll_read(cx, &mut read),
             Self::Udp(s) => return s.poll_read(cx, buf),
             Self::Stdio(s) => return s.poll_read(cx, buf),
+            Self::Filtered(s) => return s.poll_read(cx, buf),
         };
         Poll::Ready(match ready!(result) {
             Ok(()) => Ok(read.filled().len()),
@@ -95,17 +99,39 @@ impl Stream {
             Self::Tls(s) => Pin::new(s.as_mut()).poll_write(cx, data),
             Self::Udp(s) => s.poll_write(cx, data),
             Self::Stdio(s) => s.poll_write(cx, data),
+            Self::Filtered(s) => s.poll_write(cx, data),
         }
     }
 
     /// What is written may wait for [`Stream::poll_flush`].
     pub fn holds_back(&self) -> bool {
-        matches!(self, Self::Tls(_) | Self::Stdio(_))
+        matches!(self, Self::Tls(_) | Self::Stdio(_) | Self::Filtered(_))
     }
 
     /// Each write is a datagram.
     pub fn is_datagrams(&self) -> bool {
-        matches!(self, Self::Udp(_))
+        match self {
+            Self::Udp(_) => true,
+            Self::Filtered(s) => s.is_datagrams(),
+            _ => false,
+        }
+    }
+
+    /// Shows data of the client, telnet taken off, to filters above telnet; false when one of them
+    /// throws it away.
+    pub fn passes_up(&mut self, data: &[u8]) -> bool {
+        match self {
+            Self::Filtered(s) => s.passes_up(data),
+            _ => true,
+        }
+    }
+
+    /// The same for data to the client that telnet is yet to be put on.
+    pub fn passes_down(&mut self, data: &[u8]) -> bool {
+        match self {
+            Self::Filtered(s) => s.passes_down(data),
+            _ => true,
+        }
     }
 
     /// Like [`Stream::poll_read`], and tells whether the first byte is the urgent one (RFC 9293,
@@ -134,7 +160,7 @@ impl Stream {
     }
 
     /// Whether a client that has not acknowledged what was sent is still there.
-    pub fn peer_state(&self) -> PeerState {
+    pub fn peer_state(&mut self) -> PeerState {
         let info = match self {
             Self::Tcp(s) => sys::peer_info(s),
             Self::Tls(s) => match s.get_ref().0 {
@@ -143,6 +169,7 @@ impl Stream {
             },
             // the other end is on this machine, or there are no acknowledgements
             Self::Unix(_) | Self::Udp(_) | Self::Stdio(_) => return PeerState::UpToDate,
+            Self::Filtered(s) => return s.stream().map_or(PeerState::UpToDate, Self::peer_state),
         };
         match info {
             Ok(info) if info.unacknowledged > 0 => {
@@ -156,7 +183,7 @@ impl Stream {
     }
 
     /// Bytes that the client's system has not acknowledged; 0 when nobody can tell.
-    pub fn unacknowledged(&self) -> usize {
+    pub fn unacknowledged(&mut self) -> usize {
         let count = match self {
             Self::Tcp(s) => sys::unacknowledged(s),
             Self::Unix(s) => sys::unacknowledged(s),
@@ -165,6 +192,7 @@ impl Stream {
                 Socket::Unix(s) => sys::unacknowledged(s),
             },
             Self::Udp(_) | Self::Stdio(_) => Ok(0),
+            Self::Filtered(s) => return s.stream().map_or(0, Self::unacknowledged),
         };
         count.unwrap_or(0)
     }
@@ -178,6 +206,7 @@ impl Stream {
             Self::Tcp(_) | Self::Unix(_) | Self::Udp(_) => Poll::Ready(Ok(())),
             Self::Tls(s) => Pin::new(s.as_mut()).poll_flush(cx),
             Self::Stdio(s) => s.poll_flush(cx),
+            Self::Filtered(s) => s.poll_flush(cx),
         }
     }
 
@@ -189,6 +218,7 @@ impl Stream {
     pub fn poll_goodbye(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tls(s) => Pin::new(s.as_mut()).poll_shutdown(cx),
+            Self::Filtered(s) => s.poll_goodbye(cx),
             other => other.poll_flush(cx),
         }
     }

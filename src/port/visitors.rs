@@ -86,7 +86,8 @@ impl Port {
         }
         let tell = self.conn.options.refusal_text;
         let wrapped = reception::wrapped(&self.env.wrap, &self.conn.accepter, tell, &peer);
-        let reception = Reception { tls: self.tls.clone(), wrapped };
+        let filters = self.conn.accepter.filters.clone();
+        let reception = Reception { tls: self.tls.clone(), wrapped, filters };
         if reception.is_needed() {
             let (own, metrics) = (self.inbox.sender(), self.report.metrics().clone());
             tokio::spawn(reception.receive(stream, peer, self.name.clone(), own, metrics));

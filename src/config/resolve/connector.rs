@@ -9,8 +9,8 @@ use super::layers::{Default, Setting, settings};
 use super::report::{Report, sub_span};
 use crate::config::Connector;
 use crate::config::address;
-use crate::config::connector::Target;
-use crate::config::gensio::{self, FILTERS, Side, Stack};
+use crate::config::connector::{Filter, Target};
+use crate::config::gensio::{self, FILTERS, Layer, Side, Stack};
 use crate::config::options::{self, Place};
 use crate::config::raw::Spanned;
 
@@ -52,6 +52,18 @@ pub(super) fn resolve(
         }
     };
     Some(Connector { text: text.value.as_str().into(), filters: filters?, target })
+}
+
+/// A filter that accepters have, too. `None`, with a report, when it cannot be run.
+pub(super) fn client_filter(
+    layer: &Layer,
+    stack: &Stack,
+    text: &Spanned<String>,
+    defaults: &[Default],
+    report: &mut Report,
+) -> Option<Filter> {
+    let mut ends = Ends { stack, text, defaults, services: "", report };
+    filters::of_client(&mut ends, layer)
 }
 
 /// A connector string taken apart, and what is needed to understand its pieces.

@@ -25,9 +25,7 @@ pub(super) fn resolve(ends: &mut Ends<'_>) -> Option<Vec<Filter>> {
             "telnet" => telnet(ends, layer, &span),
             "ssl" => tls(ends, layer, &span),
             "keepopen" => Some(keep_open(ends, layer)),
-            "trace" => Some(trace(ends, layer, &span)),
-            "ratelimit" => rate_limit(ends, layer, &span),
-            "msgdelim" => Some(msg_delim(ends, layer)),
+            "trace" | "ratelimit" | "msgdelim" => of_client(ends, layer),
             other => {
                 refuse(ends, span, &format!("connector type {other}"), instead_of(other));
                 None
@@ -37,6 +35,16 @@ pub(super) fn resolve(ends: &mut Ends<'_>) -> Option<Vec<Filter>> {
         list.extend(filter);
     }
     complete.then_some(list)
+}
+
+/// One of `trace`, `ratelimit` and `msgdelim`.
+pub(super) fn of_client(ends: &mut Ends<'_>, layer: &Layer) -> Option<Filter> {
+    let span = sub_span(ends.text, &layer.name.place);
+    match layer.name.text.as_str() {
+        "trace" => Some(trace(ends, layer, &span)),
+        "ratelimit" => rate_limit(ends, layer, &span),
+        _ => Some(msg_delim(ends, layer)),
+    }
 }
 
 /// What to do without a filter that there is not.
