@@ -52,7 +52,13 @@ mod tests {
         Connection {
             name: name.into(),
             enabled: true,
-            accepter: Accepter { text: "2000".into(), telnet: None, tls: None, listen: Listen::Dummy },
+            accepter: Accepter {
+                text: "2000".into(),
+                telnet: None,
+                tls: None,
+                filters: None,
+                listen: Listen::Dummy,
+            },
             connector: Connector::serial(path, device),
             timeout: None,
             options: Options::default(),

@@ -112,7 +112,8 @@ fn who_leaves_a_device_that_takes_nothing_keeps_no_place() {
         assert!(time < Duration::from_secs(10), "{time:?}");
         broker.log.wait(&["client left", "closed by the client"]);
         broker.wait_device("d", false);
-        let lost = broker.metric("serbroker_port_dropped_bytes_total", &["port=\"d\"", "direction=\"to_device\""]);
+        let lost =
+            broker.metric("serbroker_port_dropped_bytes_total", &["port=\"d\"", "direction=\"to_device\""]);
         assert!(lost > 0, "what the device did not take is counted");
         // the place is free
         let mut client = Client::connect(port);

@@ -12,7 +12,7 @@ use std::time::Duration;
 pub struct Connector {
     /// As written (after substitution); `\d` in strings, and equal texts share a device.
     pub text: Arc<str>,
-    /// Filters, outermost (nearest to the clients) first. A serial device has none.
+    /// Filters, outermost (nearest to the clients) first.
     pub filters: Vec<Filter>,
     /// What is at the bottom.
     pub target: Target,
@@ -61,6 +61,15 @@ impl Connector {
             Some((IpAddr::V6(ip), port)) => format!("ipv6,{ip},{port}"),
             None => self.text.to_string(),
         }
+    }
+
+    /// The longest pause that the filters make on purpose.
+    pub fn pause(&self) -> Duration {
+        let pause = |filter: &Filter| match filter {
+            Filter::RateLimit(RateLimit { length: _, delay }) => *delay,
+            _ => Duration::ZERO,
+        };
+        self.filters.iter().map(pause).max().unwrap_or_default()
     }
 
     /// What status and logs call it: the path of a serial device, the whole text of anything else.

@@ -1,6 +1,6 @@
 //! The model of accepters: what listens, and the filters on top of it.
 
-use super::Connector;
+use super::connector::{Connector, Filter};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,8 +14,20 @@ pub struct Accepter {
     pub telnet: Option<TelnetOptions>,
     /// TLS below telnet; only on top of [`Listen::Tcp`] and [`Listen::Unix`].
     pub tls: Option<TlsOptions>,
+    /// Filters that only few have.
+    pub filters: Option<Box<ClientFilters>>,
     /// The transport.
     pub listen: Listen,
+}
+
+/// Filters on the streams of clients (`trace`, `ratelimit`, `msgdelim`), outermost first. TLS is below
+/// all of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientFilters {
+    /// What sees data without telnet; `trace` only, and empty where there is no telnet.
+    pub above: Vec<Filter>,
+    /// What sees all that goes over the wire, or through TLS.
+    pub below: Vec<Filter>,
 }
 
 /// Options of the telnet filter.

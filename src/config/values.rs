@@ -3,12 +3,12 @@
 //! field that is missing here does not compile.
 
 use super::announce::Announce;
-mod connector;
+pub(in crate::config) mod connector;
 
 use super::options::{self, Place, Row};
 use super::{
-    Accepter, Connection, Family, Led, Listen, ListenAddress, Options, StdioListen, TcpListen, TelnetOptions,
-    Template, TlsOptions, Traces, UdpListen, UnixListen,
+    Accepter, ClientFilters, Connection, Family, Led, Listen, ListenAddress, Options, StdioListen, TcpListen,
+    TelnetOptions, Template, TlsOptions, Traces, UdpListen, UnixListen,
 };
 use crate::serial::settings::{DeviceConfig, Flow, LineSettings, Rs485};
 use std::fmt::Write as _;
@@ -202,7 +202,7 @@ fn of_announce(announce: Option<&Announce>) -> Vec<InForce> {
 
 /// The options of the types that an accepter is made of.
 pub fn of_accepter(accepter: &Accepter) -> Vec<InForce> {
-    let Accepter { text: _, telnet, tls, listen } = accepter;
+    let Accepter { text: _, telnet, tls, filters, listen } = accepter;
     let mut list = Vec::new();
     if let Some(telnet) = telnet {
         let TelnetOptions { rfc2217, client, winsize } = telnet;
@@ -218,6 +218,10 @@ pub fn of_accepter(accepter: &Accepter) -> Vec<InForce> {
         list.push(of("cert").is(&cert.display()));
         list.push(of("ca").maybe(ca.as_ref().map(|ca| ca.display().to_string())));
         list.push(of("clientauth").is(client_auth));
+    }
+    if let Some(filters) = filters {
+        let ClientFilters { above, below } = &**filters;
+        list.extend(above.iter().chain(below).flat_map(connector::of_filter));
     }
     list.extend(of_listen(listen));
     list
@@ -393,6 +397,7 @@ mod tests {
                 text: "telnet,ssl,tcp,1".into(),
                 telnet: Some(TelnetOptions::default()),
                 tls: Some(TlsOptions { key: "k".into(), cert: "c".into(), ca: None, client_auth: false }),
+                filters: None,
                 listen: tcp(),
             },
             connector: Connector::serial("/dev/x", DeviceConfig::new("/dev/x")),

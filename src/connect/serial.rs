@@ -1,5 +1,5 @@
-//! A serial device that an accepter connects to. A port has its device itself, and no table of calls
-//! in between.
+//! A serial device below filters. Without filters a port has its device itself, and no table of
+//! calls in between.
 
 use super::open;
 use super::{Channel, ConnectError};
@@ -7,7 +7,8 @@ use crate::serial::settings::DeviceConfig;
 use crate::serial::{Device, IoFailure, OpenError};
 use std::task::{Context, Poll};
 
-/// A serial device as a channel.
+/// A serial device as a channel. What a device can do besides moving bytes is done by the device
+/// itself, which [`Channel::device`] finds below any filters.
 #[derive(Debug)]
 pub(super) struct Line(Device);
 
@@ -38,7 +39,11 @@ impl Channel for Line {
         self.0.poll_write(cx, data)
     }
 
-    fn can_wait(&self) -> bool {
+    fn can_wait(&mut self) -> bool {
         self.0.can_wait()
+    }
+
+    fn device(&mut self) -> Option<&mut Device> {
+        Some(&mut self.0)
     }
 }

@@ -18,6 +18,8 @@ use tokio::time::{Instant, Sleep, sleep};
 
 /// Wait after the first failed attempt, or after a connection that did not last; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// How often a serial device that is being closed is asked whether its output is out.
+const DRAIN_LOOK: Duration = Duration::from_millis(10);
 /// A connection that lasted so long was one: the next attempt follows at once.
 const LASTED: Duration = Duration::from_secs(1);
 
@@ -140,7 +142,7 @@ impl Dialler {
             connector: self.dial.connector.text.to_string(),
             address: self.dial.connector.remote_text(),
         };
-        let dialled = Dialled { channel, _held: held };
+        let dialled = Dialled { channel, _held: held, look: None };
         Event::Client(Stream::Dialled(Box::new(dialled)), Peer::Dialled(Arc::new(reached)))
     }
 }
@@ -150,6 +152,8 @@ impl Dialler {
 pub struct Dialled {
     channel: Box<dyn Channel>,
     _held: oneshot::Sender<()>,
+    /// Next look at what a serial device has yet to send, while it is being closed.
+    look: Option<Pin<Box<Sleep>>>,
 }
 
 impl Dialled {
@@ -171,9 +175,17 @@ impl Dialled {
         self.channel.poll_flush(cx).map_err(broken)
     }
 
-    /// Ends the connection behind what was written.
+    /// Ends the connection behind what was written, and a serial device when it has sent that.
     pub(super) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.channel.poll_close(cx)
+        ready!(self.channel.poll_close(cx));
+        while let Some(device) = self.channel.device()
+            && device.left_to_send().is_ok_and(|left| left > 0)
+        {
+            let look = self.look.get_or_insert_with(|| Box::pin(sleep(DRAIN_LOOK)));
+            ready!(look.as_mut().poll(cx));
+            self.look = None;
+        }
+        Poll::Ready(())
     }
 }
 

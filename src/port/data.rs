@@ -180,9 +180,10 @@ impl Port {
         session.heard = self.now;
         session.spoke = true;
         session.payload.0 += data.len() as u64;
+        let passes = session.stream.passes_up(data);
         self.show(Side::Clients, data);
         self.batch.spoken_to();
-        if self.conn.options.no_acc_to_con {
+        if self.conn.options.no_acc_to_con || !passes {
             self.dropped(DropDirection::ToDevice, DropReason::OneWay, data.len());
         } else {
             self.taps.client_said(data);

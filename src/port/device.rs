@@ -78,8 +78,12 @@ pub(super) struct OpenDevice {
     pub(super) has_modem: bool,
     /// Modem state that the far end of a connector told last, without its changes.
     pub(super) far_modem: u8,
+    /// DTR and RTS as they were asked for last: a device that is opened again gets them.
+    pub(super) outputs: (Option<bool>, Option<bool>),
+    /// What is below `keepopen` is not open at present.
+    pub(super) lost: bool,
     /// What the driver counted when it was asked last; `None`: it does not count.
-    counters: Option<Counters>,
+    pub(super) counters: Option<Counters>,
     opened_at: Instant,
     /// Next look at modem lines and counters.
     look_at: Option<Instant>,
@@ -144,7 +148,8 @@ impl DeviceState {
 impl Port {
     /// Starts to open the device; its claim is already taken.
     pub(super) fn begin_open(&mut self) {
-        self.dev = if let Target::Serial(config) = &self.conn.connector.target {
+        let connector = &self.conn.connector;
+        self.dev = if let (Target::Serial(config), true) = (&connector.target, connector.filters.is_empty()) {
             let config = config.clone();
             let path = Arc::clone(&config.path);
             let task = opening::begin(path, move || Device::open(&config));
@@ -180,8 +185,9 @@ impl Port {
                 self.moved = true;
                 match result {
                     Ok(channel) => {
-                        let line = self.conn.connector.line();
-                        self.opened(cx, Attached::Channel(channel), line);
+                        let mut channel = Attached::Channel(channel);
+                        let line = channel.settings().unwrap_or_else(|| self.conn.connector.line());
+                        self.opened(cx, channel, line);
                     }
                     Err(error) => self.open_failed(cx, &error.into()),
                 }
@@ -191,7 +197,7 @@ impl Port {
         }
     }
 
-    fn opened(&mut self, cx: &mut Context<'_>, device: Attached, line: LineSettings) {
+    fn opened(&mut self, cx: &mut Context<'_>, mut device: Attached, line: LineSettings) {
         let lines = device.modem_lines();
         let has_modem = lines.is_ok();
         self.overrides.opened(self.report.metrics());
@@ -203,6 +209,8 @@ impl Port {
             modem: lines.unwrap_or_default(),
             has_modem,
             far_modem: 0,
+            outputs: (None, None),
+            lost: false,
             opened_at: self.now,
             look_at: None,
             stalled: None,
@@ -281,7 +289,8 @@ impl Port {
     /// Nobody waits any more for what is being opened. The opening of a serial device is left alone:
     /// the thread that does it cannot be called back.
     pub(super) fn give_opening_up(&mut self) {
-        if matches!(self.dev, DeviceState::Connecting(_)) && self.sessions.is_empty() {
+        let blocks = self.conn.connector.device().is_some();
+        if matches!(self.dev, DeviceState::Connecting(_)) && self.sessions.is_empty() && !blocks {
             self.dev = DeviceState::Closed;
             self.env.claims.give_back(&self.conn.connector.text);
             self.report.state(PortState::Closed);
@@ -324,7 +333,8 @@ impl Port {
         let (total, stall) =
             self.conn.connector.device().map_or((None, Some(CHANNEL_STALL_MS)), |d| (d.drain_ms, d.stall_ms));
         let DeviceState::Closing(open, drain) = &mut self.dev else { return };
-        let packet = char_time(&open.line) * DRAIN_PACKET;
+        // where filters make pauses on purpose, one of them is no stop either
+        let packet = (char_time(&open.line) * DRAIN_PACKET).max(self.conn.connector.pause());
         let over = |limit: Option<u32>, least: Duration, since: Instant| {
             limit.is_some_and(|ms| {
                 now.saturating_duration_since(since) >= Duration::from_millis(ms.into()).max(least)

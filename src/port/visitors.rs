@@ -92,7 +92,8 @@ impl Port {
         }
         let tell = self.conn.options.refusal_text;
         let wrapped = reception::wrapped(&self.env.wrap, &self.conn.accepter, tell, &peer);
-        let reception = Reception { tls: self.tls.clone(), wrapped };
+        let filters = self.conn.accepter.filters.clone();
+        let reception = Reception { tls: self.tls.clone(), wrapped, filters };
         if reception.is_needed() {
             let (own, metrics) = (self.inbox.sender(), self.report.metrics().clone());
             tokio::spawn(reception.receive(stream, peer, self.name.clone(), own, metrics));
@@ -256,7 +257,8 @@ impl Port {
 
     /// The device is open: the banner, then data.
     pub(super) fn greet(&mut self, cx: &mut Context<'_>, index: usize) {
-        let line = self.dev.open().filter(|open| open.device.is_serial()).map(|open| open.line);
+        let is_serial = self.conn.connector.device().is_some();
+        let line = self.dev.open().filter(|_| is_serial).map(|open| open.line);
         let peer = self.sessions[index].peer.clone();
         let banner = self.conn.options.banner.as_ref().map(|t| self.fill(t, Some(&peer), line));
         let session = &mut self.sessions[index];

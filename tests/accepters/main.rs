@@ -6,6 +6,7 @@
 mod support;
 
 mod dial;
+mod filters;
 mod listen;
 mod stdio;
 mod telnet;
