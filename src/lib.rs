@@ -27,6 +27,7 @@ pub mod mdns;
 pub mod memory;
 pub mod metrics;
 pub mod net;
+pub mod opening;
 pub mod port;
 pub mod process;
 pub mod reconcile;

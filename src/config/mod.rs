@@ -27,8 +27,8 @@ use announce::Announce;
 pub use connector::Connector;
 use ipnet::IpNet;
 pub use listen::{
-    Accepter, Family, Listen, ListenAddress, StdioListen, TcpListen, TelnetOptions, TlsOptions, UdpListen,
-    UnixListen, Wrap,
+    Accepter, ClientFilters, Dial, Family, Listen, ListenAddress, StdioListen, TcpListen, TelnetOptions,
+    TlsOptions, UdpListen, UnixListen, Wrap,
 };
 use std::net::SocketAddr;
 use std::sync::Arc;

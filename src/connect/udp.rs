@@ -104,7 +104,7 @@ impl Channel for Datagrams {
         })
     }
 
-    fn can_wait(&self) -> bool {
+    fn can_wait(&mut self) -> bool {
         false
     }
 }

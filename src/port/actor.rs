@@ -432,7 +432,7 @@ impl Port {
             let due = self.idle_deadline(&self.sessions[i]).is_some_and(|at| at <= self.now);
             if due && self.sessions[i].ending.is_none() {
                 let session = &mut self.sessions[i];
-                let waits = || session.backlog() > 0 || session.stream.unacknowledged() > 0;
+                let mut waits = || session.backlog() > 0 || session.stream.unacknowledged() > 0;
                 if self.conn.options.timeout_on_os_queue && waits() {
                     session.active = self.now;
                 } else {
@@ -441,6 +441,7 @@ impl Port {
                 }
             }
         }
+        self.opening_hangs(cx);
         self.poll_device_timers(cx);
         self.answer_for_far_line(cx);
     }

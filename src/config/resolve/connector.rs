@@ -9,8 +9,8 @@ use super::layers::{Default, Setting, settings};
 use super::report::{Report, sub_span};
 use crate::config::Connector;
 use crate::config::address;
-use crate::config::connector::Target;
-use crate::config::gensio::{self, FILTERS, Side, Stack};
+use crate::config::connector::{Filter, Target};
+use crate::config::gensio::{self, FILTERS, Layer, Side, Stack};
 use crate::config::options::{self, Place};
 use crate::config::raw::Spanned;
 
@@ -35,7 +35,7 @@ pub(super) fn resolve(
     };
     let base = base(&stack, text, services, report)?;
     let mut ends = Ends { stack: &stack, text, defaults, services, report };
-    let filters = filters::resolve(&mut ends, base == "serialdev");
+    let filters = filters::resolve(&mut ends);
     let target = match base {
         "serialdev" => Target::Serial(device::device(ends.stack, ends.text, ends.defaults, ends.report)?),
         "tcp" => Target::Tcp(sockets::tcp(&mut ends)?),
@@ -52,6 +52,18 @@ pub(super) fn resolve(
         }
     };
     Some(Connector { text: text.value.as_str().into(), filters: filters?, target })
+}
+
+/// A filter that accepters have, too. `None`, with a report, when it cannot be run.
+pub(super) fn client_filter(
+    layer: &Layer,
+    stack: &Stack,
+    text: &Spanned<String>,
+    defaults: &[Default],
+    report: &mut Report,
+) -> Option<Filter> {
+    let mut ends = Ends { stack, text, defaults, services: "", report };
+    filters::of_client(&mut ends, layer)
 }
 
 /// A connector string taken apart, and what is needed to understand its pieces.
