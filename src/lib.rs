@@ -26,6 +26,7 @@ pub mod log;
 pub mod mdns;
 pub mod metrics;
 pub mod net;
+pub mod opening;
 pub mod port;
 pub mod process;
 pub mod reconcile;

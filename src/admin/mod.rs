@@ -181,6 +181,7 @@ impl Door {
                 Event::AcceptFailed(e) => {
                     self.complain("accept", &format!("cannot accept clients for now: {e}"));
                 }
+                Event::NotReached(why) => self.complain("dial", &why),
                 Event::Client(stream, peer) => self.welcome(stream, peer),
                 // whose bytes they are is woken by them; what is lost is typed again
                 Event::Data | Event::Lost(_) => {}

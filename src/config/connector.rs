@@ -55,6 +55,23 @@ impl Connector {
         self.filters.iter().map(pause).max().unwrap_or_default()
     }
 
+    /// What ser2net calls the far end (`\I`): `ipv4,192.0.2.1,23` where an address is written, nothing
+    /// for a serial device, the text itself for anything else.
+    pub fn remote_text(&self) -> String {
+        let remote = match &self.target {
+            Target::Serial(_) => return String::new(),
+            Target::Tcp(tcp) => tcp.remotes.first(),
+            Target::Udp(udp) => Some(&udp.remote),
+            _ => None,
+        };
+        let address = remote.and_then(|remote| Some((remote.host.parse::<IpAddr>().ok()?, remote.port)));
+        match address {
+            Some((IpAddr::V4(ip), port)) => format!("ipv4,{ip},{port}"),
+            Some((IpAddr::V6(ip), port)) => format!("ipv6,{ip},{port}"),
+            None => self.text.to_string(),
+        }
+    }
+
     /// What status and logs call it: the path of a serial device, the whole text of anything else.
     pub fn label(&self) -> &Arc<str> {
         self.device().map_or(&self.text, |device| &device.path)

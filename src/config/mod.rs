@@ -27,7 +27,7 @@ use announce::Announce;
 pub use connector::Connector;
 use ipnet::IpNet;
 pub use listen::{
-    Accepter, ClientFilters, Family, Listen, ListenAddress, StdioListen, TcpListen, TelnetOptions,
+    Accepter, ClientFilters, Dial, Family, Listen, ListenAddress, StdioListen, TcpListen, TelnetOptions,
     TlsOptions, UdpListen, UnixListen, Wrap,
 };
 use std::net::SocketAddr;

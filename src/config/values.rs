@@ -205,8 +205,11 @@ pub fn of_accepter(accepter: &Accepter) -> Vec<InForce> {
     let Accepter { text: _, telnet, tls, filters, listen } = accepter;
     let mut list = Vec::new();
     if let Some(telnet) = telnet {
-        let TelnetOptions { rfc2217 } = telnet;
-        list.push(slot(Place::Layer("telnet"), "rfc2217").is(rfc2217));
+        let TelnetOptions { rfc2217, client, winsize } = telnet;
+        let of = |name| slot(Place::Layer("telnet"), name);
+        list.push(of("rfc2217").is(rfc2217));
+        list.push(of("mode").maybe(client.then(|| "client".to_owned())));
+        list.push(of("winsize").is(winsize));
     }
     if let Some(tls) = tls {
         let TlsOptions { key, cert, ca, client_auth } = tls;
@@ -249,6 +252,10 @@ fn of_listen(listen: &Listen) -> Vec<InForce> {
             ]
         }
         Listen::Stdio(StdioListen { raw }) => vec![slot(Place::Layer("stdio"), "raw").is(raw)],
+        Listen::Dial(dial) => {
+            let retry = dial.retry.map(connector::time_text);
+            vec![slot(Place::Layer("conacc"), "retry-time").maybe(retry)]
+        }
         Listen::Dummy => Vec::new(),
     }
 }
@@ -260,6 +267,7 @@ pub fn transport_name(listen: &Listen) -> &'static str {
         Listen::Udp(_) => "udp",
         Listen::Unix(_) => "unix",
         Listen::Stdio(_) => "stdio",
+        Listen::Dial(_) => "conacc",
         Listen::Dummy => "dummy",
     }
 }
@@ -269,6 +277,9 @@ pub fn transport_name(listen: &Listen) -> &'static str {
 pub fn address_text(listen: &Listen) -> String {
     if let Listen::Unix(unix) = listen {
         return unix.path.to_string();
+    }
+    if let Listen::Dial(dial) = listen {
+        return dial.connector.text.to_string();
     }
     let addresses = listen.addresses();
     let texts: Vec<_> = addresses.iter().map(|a| one_address(a, addresses.len() > 1)).collect();
@@ -364,12 +375,17 @@ mod tests {
     }
 
     /// One of each other transport.
-    fn others() -> [Listen; 3] {
+    fn others() -> [Listen; 4] {
         let path = "/s".into();
         [
             Listen::Udp(UdpListen { addresses: place(), reuseaddr: false }),
             Listen::Unix(UnixListen { path, delsock: false, mode: None, owner: None, group: None }),
             Listen::Stdio(StdioListen::default()),
+            Listen::Dial(Arc::new(super::super::Dial {
+                owner: "a".into(),
+                connector: Connector::serial("/dev/x", DeviceConfig::new("/dev/x")),
+                retry: None,
+            })),
         ]
     }
 
@@ -405,7 +421,8 @@ mod tests {
             let part = row.kind == options::Kind::Flag
                 // all of them are refused
                 || row.place == Place::Admin
-                || matches!(row.name, "nouucplock" | "custspeed" | "mode")
+                || matches!(row.name, "nouucplock" | "custspeed")
+                || row.place == Place::Layer("ssl") && row.name == "mode"
                 || row.place == Place::Layer("trace") && matches!(row.name, "stderr" | "stdout")
                 || matches!(row.name, "umode" | "gmode" | "omode");
             let found = list.iter().any(|v| v.place == row.place && v.name == row.name);

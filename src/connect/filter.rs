@@ -78,6 +78,10 @@ impl<F: Filter> Channel for F {
         Filter::event(self)
     }
 
+    fn window(&mut self, columns: u16, rows: u16) {
+        self.below().window(columns, rows);
+    }
+
     fn can_wait(&mut self) -> bool {
         self.below().can_wait()
     }

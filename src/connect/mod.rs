@@ -72,6 +72,11 @@ pub trait Channel: Debug + Send {
         None
     }
 
+    /// The size of a client's window, for what shows text in it.
+    fn window(&mut self, columns: u16, rows: u16) {
+        let _ = (columns, rows);
+    }
+
     /// Whether what the far end sends waits, and is not lost, while nobody reads it.
     fn can_wait(&mut self) -> bool {
         true

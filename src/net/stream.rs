@@ -1,6 +1,6 @@
 //! One client's stream, with poll functions that go straight to the socket.
 
-use super::{stdio, udp};
+use super::{dial, stdio, udp};
 use crate::connect::Filtered;
 use crate::serial::sys;
 use socket2::SockRef;
@@ -40,6 +40,8 @@ pub enum Stream {
     Udp(Box<udp::Client>),
     /// Our standard input and output.
     Stdio(Box<stdio::Stdio>),
+    /// What an accepter has connected to.
+    Dialled(Box<dial::Dialled>),
     /// One of the others with filters on it.
     Filtered(Box<Filtered>),
 }
@@ -78,6 +80,7 @@ impl Stream {
             Self::Tls(s) => Pin::new(s.as_mut()).poll_read(cx, &mut read),
             Self::Udp(s) => return s.poll_read(cx, buf),
             Self::Stdio(s) => return s.poll_read(cx, buf),
+            Self::Dialled(s) => return s.poll_read(cx, buf),
             Self::Filtered(s) => return s.poll_read(cx, buf),
         };
         Poll::Ready(match ready!(result) {
@@ -99,13 +102,14 @@ impl Stream {
             Self::Tls(s) => Pin::new(s.as_mut()).poll_write(cx, data),
             Self::Udp(s) => s.poll_write(cx, data),
             Self::Stdio(s) => s.poll_write(cx, data),
+            Self::Dialled(s) => s.poll_write(cx, data),
             Self::Filtered(s) => s.poll_write(cx, data),
         }
     }
 
     /// What is written may wait for [`Stream::poll_flush`].
     pub fn holds_back(&self) -> bool {
-        matches!(self, Self::Tls(_) | Self::Stdio(_) | Self::Filtered(_))
+        matches!(self, Self::Tls(_) | Self::Stdio(_) | Self::Dialled(_) | Self::Filtered(_))
     }
 
     /// Each write is a datagram.
@@ -168,7 +172,7 @@ impl Stream {
                 Socket::Unix(_) => return PeerState::UpToDate,
             },
             // the other end is on this machine, or there are no acknowledgements
-            Self::Unix(_) | Self::Udp(_) | Self::Stdio(_) => return PeerState::UpToDate,
+            Self::Unix(_) | Self::Udp(_) | Self::Stdio(_) | Self::Dialled(_) => return PeerState::UpToDate,
             Self::Filtered(s) => return s.stream().map_or(PeerState::UpToDate, Self::peer_state),
         };
         match info {
@@ -191,7 +195,7 @@ impl Stream {
                 Socket::Tcp(s) => sys::unacknowledged(s),
                 Socket::Unix(s) => sys::unacknowledged(s),
             },
-            Self::Udp(_) | Self::Stdio(_) => Ok(0),
+            Self::Udp(_) | Self::Stdio(_) | Self::Dialled(_) => Ok(0),
             Self::Filtered(s) => return s.stream().map_or(0, Self::unacknowledged),
         };
         count.unwrap_or(0)
@@ -206,6 +210,7 @@ impl Stream {
             Self::Tcp(_) | Self::Unix(_) | Self::Udp(_) => Poll::Ready(Ok(())),
             Self::Tls(s) => Pin::new(s.as_mut()).poll_flush(cx),
             Self::Stdio(s) => s.poll_flush(cx),
+            Self::Dialled(s) => s.poll_flush(cx),
             Self::Filtered(s) => s.poll_flush(cx),
         }
     }
@@ -218,6 +223,7 @@ impl Stream {
     pub fn poll_goodbye(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tls(s) => Pin::new(s.as_mut()).poll_shutdown(cx),
+            Self::Dialled(s) => s.poll_close(cx).map(Ok),
             Self::Filtered(s) => s.poll_goodbye(cx),
             other => other.poll_flush(cx),
         }

@@ -441,6 +441,7 @@ impl Port {
                 }
             }
         }
+        self.opening_hangs(cx);
         self.poll_device_timers(cx);
         self.answer_for_far_line(cx);
     }

@@ -20,6 +20,13 @@ impl Port {
         self.answer(cx, index, request);
     }
 
+    /// A client tells the size of its window. Of several clients the last one counts.
+    pub(super) fn window(&mut self, columns: u16, rows: u16) {
+        if let Some(channel) = self.dev.open().and_then(|open| open.device.channel()) {
+            channel.window(columns, rows);
+        }
+    }
+
     /// Does what a client asks here.
     pub(super) fn answer(&mut self, cx: &mut Context<'_>, index: usize, request: Request) {
         let line = self.dev.open().map_or(self.conn.connector.line(), |open| open.line);

@@ -141,6 +141,7 @@ impl Port {
                     self.request(cx, index, request);
                 }
                 Some(Item::ComPort(_)) => self.schedule_look(),
+                Some(Item::Window(columns, rows)) => self.window(columns, rows),
                 // part of a synch: what was before it is not thrown away, as with ser2net
                 Some(Item::Data(_) | Item::DataMark) => {}
             }

@@ -11,6 +11,7 @@ use crate::config::connector::Target;
 use crate::connect::{self, ConnectError, Opening, Stack};
 use crate::metrics::{CloseReason, DeviceFailure, DropDirection, DropReason, PortState, SerialError};
 use crate::net::peer::Peer;
+use crate::opening;
 use crate::serial::request::Notice;
 use crate::serial::settings::LineSettings;
 use crate::serial::{Counters, Device, IoFailure, ModemLines, OpenError, OpenErrorKind, Opened};
@@ -20,7 +21,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tracing::{info, warn};
 
 /// How often modem lines and error counters are looked at; ser2net looks once a second too.
@@ -38,7 +39,9 @@ const CHANNEL_STALL_MS: u32 = 5_000;
 pub(super) enum DeviceState {
     Closed,
     /// open(2) of a tty may block: it runs on a thread of its own.
-    Opening(JoinHandle<Result<Opened, OpenError>>),
+    ///
+    /// The time is when those who wait are told that it hangs; `None`: they were.
+    Opening(JoinHandle<Result<Result<Opened, OpenError>, JoinError>>, Option<Instant>),
     /// Another connector is being opened.
     Connecting(Opening),
     Open(Box<OpenDevice>),
@@ -50,7 +53,7 @@ impl fmt::Debug for DeviceState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Closed => f.write_str("Closed"),
-            Self::Opening(task) => f.debug_tuple("Opening").field(task).finish(),
+            Self::Opening(task, hangs_at) => f.debug_tuple("Opening").field(task).field(hangs_at).finish(),
             Self::Connecting(_) => f.write_str("Connecting"),
             Self::Open(open) => f.debug_tuple("Open").field(open).finish(),
             Self::Closing(open, drain) => f.debug_tuple("Closing").field(open).field(drain).finish(),
@@ -119,6 +122,7 @@ impl DeviceState {
         let times = match self {
             Self::Open(open) => [open.break_until, open.look_at],
             Self::Closing(_, drain) => [Some(drain.look_at), None],
+            Self::Opening(_, hangs_at) => [*hangs_at, None],
             _ => [None, None],
         };
         times.into_iter().flatten()
@@ -131,7 +135,9 @@ impl Port {
         let connector = &self.conn.connector;
         self.dev = if let (Target::Serial(config), true) = (&connector.target, connector.filters.is_empty()) {
             let config = config.clone();
-            DeviceState::Opening(tokio::task::spawn_blocking(move || Device::open(&config)))
+            let path = Arc::clone(&config.path);
+            let task = opening::begin(path, move || Device::open(&config));
+            DeviceState::Opening(task, Some(self.now + opening::HANGS))
         } else {
             let stack = Stack::new(Arc::clone(&self.conn), Arc::clone(&self.env.names));
             DeviceState::Connecting(connect::open(stack))
@@ -142,13 +148,14 @@ impl Port {
 
     pub(super) fn poll_device_state(&mut self, cx: &mut Context<'_>) {
         match &mut self.dev {
-            DeviceState::Opening(task) => {
+            DeviceState::Opening(task, _) => {
                 let Poll::Ready(result) = Pin::new(task).poll(cx) else { return };
                 self.moved = true;
                 let path = self.conn.connector.label();
                 let failed = |step, error| OpenError::other(path, step, error);
-                let opened =
-                    result.unwrap_or_else(|join| Err(failed("open the device", std::io::Error::other(join))));
+                let opened = result
+                    .and_then(|done| done)
+                    .unwrap_or_else(|join| Err(failed("open the device", std::io::Error::other(join))));
                 match opened.and_then(|o| o.register().map_err(|e| failed("watch the device", e))) {
                     Ok(device) => {
                         let line = device.settings();
@@ -226,8 +233,13 @@ impl Port {
         self.complain(error.name, &error.message);
         self.reopen_later();
         self.report.failed(error.failure, error.message.clone());
+        self.tell_open_failure(cx, error);
+    }
+
+    fn tell_open_failure(&mut self, cx: &mut Context<'_>, error: &Refused) {
         let text = error.client_text.map(|text| format!("Device open failure: {text}\r\n"));
-        for session in &mut self.sessions {
+        for session in self.sessions.iter_mut().filter(|session| session.ending.is_none()) {
+            self.moved = true;
             if self.conn.options.refusal_text
                 && let Some(text) = &text
             {
@@ -235,6 +247,26 @@ impl Port {
             }
             session.ending.get_or_insert(CloseReason::OpenFailed);
         }
+    }
+
+    /// Those who wait for a device whose open(2) hangs in its driver are told and closed. The device is
+    /// not opened a second time meanwhile.
+    pub(super) fn opening_hangs(&mut self, cx: &mut Context<'_>) {
+        if !matches!(self.dev, DeviceState::Opening(..)) {
+            return;
+        }
+        let late = format!("no answer in {} s", opening::HANGS.as_secs());
+        let late = std::io::Error::new(std::io::ErrorKind::TimedOut, late);
+        let error = Refused::from(OpenError::other(self.conn.connector.label(), "open the device", late));
+        if let DeviceState::Opening(_, hangs_at @ Some(_)) = &mut self.dev {
+            if hangs_at.is_some_and(|at| at > self.now) {
+                return;
+            }
+            *hangs_at = None;
+            self.complain(error.name, &error.message);
+            self.report.failed(error.failure, error.message.clone());
+        }
+        self.tell_open_failure(cx, &error);
     }
 
     /// Nobody waits any more for what is being opened. The opening of a serial device is left alone:
@@ -341,7 +373,7 @@ impl Port {
                 self.finish_close(left);
             }
             // the thread that opens it closes it again
-            DeviceState::Opening(task) => task.abort(),
+            DeviceState::Opening(task, _) => task.abort(),
             DeviceState::Connecting(_) | DeviceState::Closed => {}
         }
     }

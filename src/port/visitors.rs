@@ -56,7 +56,13 @@ impl Port {
                     self.env.metrics.accept_error();
                     self.complain("accept", &format!("cannot accept clients for now: {error}"));
                 }
-                Event::Client(stream, peer) => self.welcome(cx, stream, peer),
+                Event::NotReached(why) => self.complain("dial", &why),
+                Event::Client(stream, peer) => {
+                    if matches!(peer, Peer::Dialled(_)) {
+                        self.errors.over(&"dial");
+                    }
+                    self.welcome(cx, stream, peer);
+                }
                 // another round comes, with everybody's turn before the next datagrams
                 Event::Data => return,
                 Event::Lost(count) => {
@@ -150,6 +156,7 @@ impl Port {
         self.moved = true;
         match self.dev {
             DeviceState::Closed => self.begin_open(),
+            DeviceState::Opening(_, None) => self.opening_hangs(cx),
             _ if dialled.is_some() => {}
             DeviceState::Open(_) if others > 0 || self.keeps_device() => {
                 self.greet(cx, self.sessions.len() - 1);

@@ -136,6 +136,7 @@ impl Runner {
                 self.env.metrics.accept_error();
                 self.complain("accept", &format!("cannot accept clients for now: {error}"));
             }
+            Event::NotReached(why) => self.complain("dial", &why),
             Event::Client(stream, peer) => self.welcome(stream, peer).await,
             // whose bytes they are is woken by them
             Event::Data => {}

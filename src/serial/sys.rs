@@ -112,6 +112,12 @@ pub(crate) fn flush(fd: &impl AsRawFd, queue: c_int) -> io::Result<()> {
     ioctl_number(fd, libc::TCFLSH, c_ulong::from(queue.unsigned_abs()))
 }
 
+/// `TIOCSWINSZ`: the size of a terminal's window.
+pub(crate) fn set_window(fd: &impl AsRawFd, columns: u16, rows: u16) -> io::Result<()> {
+    let mut size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    ioctl_struct(fd, libc::TIOCSWINSZ, &mut size)
+}
+
 /// `TIOCOUTQ`: bytes that the driver has not yet sent.
 pub(crate) fn out_queue(fd: &impl AsRawFd) -> io::Result<usize> {
     let mut count: c_int = 0;

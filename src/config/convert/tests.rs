@@ -393,17 +393,20 @@ fn accepter() -> impl Strategy<Value = Accepter> {
     );
     let stdio = any::<bool>().prop_map(|raw| Listen::Stdio(StdioListen { raw }));
     let listen = prop_oneof![4 => tcp, 1 => udp, 1 => unix, 1 => stdio, 1 => Just(Listen::Dummy)];
-    (of(any::<bool>()), of(tls), vec(filter(), 0..3), listen).prop_map(|(telnet, tls, filters, listen)| {
-        let telnet = telnet.map(|rfc2217| TelnetOptions { rfc2217 });
-        let tls = tls.filter(|_| matches!(listen, Listen::Tcp(_) | Listen::Unix(_)));
-        let (above, below) =
-            filters.into_iter().partition(|filter| telnet.is_some() && matches!(filter, Filter::Trace(_)));
-        let filters =
-            Some(Box::new(ClientFilters { above, below })).filter(|f| **f != ClientFilters::default());
-        let mut accepter = Accepter { text: "".into(), telnet, tls, filters, listen };
-        accepter.text = model::accepter_text(&accepter, false).into();
-        accepter
-    })
+    (of(any::<[bool; 3]>()), of(tls), vec(filter(), 0..3), listen).prop_map(
+        |(telnet, tls, filters, listen)| {
+            let telnet = telnet.map(|[rfc2217, client, winsize]| TelnetOptions { rfc2217, client, winsize });
+            let tls = tls.filter(|_| matches!(listen, Listen::Tcp(_) | Listen::Unix(_)));
+            let (above, below) = filters
+                .into_iter()
+                .partition(|filter| telnet.is_some() && matches!(filter, Filter::Trace(_)));
+            let filters =
+                Some(Box::new(ClientFilters { above, below })).filter(|f| **f != ClientFilters::default());
+            let mut accepter = Accepter { text: "".into(), telnet, tls, filters, listen };
+            accepter.text = model::accepter_text(&accepter, false).into();
+            accepter
+        },
+    )
 }
 
 fn connector() -> impl Strategy<Value = Connector> {

@@ -117,9 +117,8 @@ fn telnet_options(
     for setting in settings(Place::Layer("telnet"), &layer.options, text, defaults, report) {
         match (setting.row.name, setting.value) {
             ("rfc2217", Value::Bool(on)) => telnet.rfc2217 = on,
-            ("mode", Value::Text(mode)) if mode == "client" => {
-                report.blocked(setting.span, "telnet client mode in an accepter", None);
-            }
+            ("mode", Value::Text(mode)) => telnet.client = mode == "client",
+            ("winsize", Value::Bool(on)) => telnet.winsize = on,
             _ => {}
         }
     }

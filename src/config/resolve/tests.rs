@@ -276,8 +276,6 @@ fn accepters_that_are_refused() {
 #[test]
 fn later_work_does_not_run_half() {
     for text in [
-        "conacc,serialdev,/dev/x",
-        "telnet(mode=client),tcp,2000",
         "ssl(mode=client),tcp,2000",
         "ssl(clientauth),tcp,2000",
         "ssl(clientauth,CA=/ca.pem,allow-authfail),tcp,2000",
@@ -325,7 +323,6 @@ fn what_only_watches_is_left_out() {
         ("ssl,trace(dir=both,file=/tmp/t),tcp,2000", DEVICE),
         ("ssl,ratelimit(xmit_delay=100m),tcp,2000", DEVICE),
         ("perf,tcp,2000", DEVICE),
-        ("telnet(winsize),tcp,2000", DEVICE),
     ] {
         let (connection, diagnostics) = with(accepter, connector, &[]);
         assert!(connection.is_some(), "{accepter} {connector}: {}", said(&diagnostics));
