@@ -11,6 +11,7 @@ mod connection;
 mod connector;
 mod layers;
 mod leds;
+mod matching;
 mod report;
 mod rotator;
 mod serial;

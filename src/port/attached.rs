@@ -32,6 +32,14 @@ impl Attached {
         }
     }
 
+    /// See [`Device::poll_gone`]. The end of other connectors is noticed by reading.
+    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<IoFailure> {
+        match self {
+            Self::Serial(device) => device.poll_gone(cx),
+            Self::Channel(_) => Poll::Pending,
+        }
+    }
+
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<Result<usize, IoFailure>> {
         match self {
             Self::Serial(device) => device.poll_write(cx, data),
@@ -56,6 +64,14 @@ impl Attached {
             // a device that cannot tell has been given everything: it is done
             Self::Serial(device) => device.left_to_send().unwrap_or(0),
             Self::Channel(channel) => usize::from(channel.poll_close(cx).is_pending()),
+        }
+    }
+
+    /// The device node that is open.
+    pub(super) fn node(&self) -> Option<&str> {
+        match self {
+            Self::Serial(device) => Some(device.path()),
+            Self::Channel(_) => None,
         }
     }
 

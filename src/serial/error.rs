@@ -47,6 +47,17 @@ pub enum OpenErrorKind {
         /// Who may, who we are and what to change.
         detail: String,
     },
+    /// The node is there, but nothing is behind it any more; the numbers of the device. That happens
+    /// in containers, whose nodes are copies.
+    Stale {
+        /// Major and minor number: `188:0`.
+        number: String,
+    },
+    /// More than one port is what was asked for.
+    Ambiguous {
+        /// Their device nodes.
+        found: Vec<String>,
+    },
     /// It is no terminal.
     NotATty,
     /// Any other error of the operating system.
@@ -55,17 +66,27 @@ pub enum OpenErrorKind {
 
 impl OpenErrorKind {
     /// All values of [`OpenErrorKind::name`].
-    pub const NAMES: [&'static str; 6] =
-        ["missing device", "device in use", "bad lock file", "no permission", "no terminal", "open"];
+    pub const NAMES: [&'static str; 8] = [
+        "missing device",
+        "device in use",
+        "bad lock file",
+        "no permission",
+        "stale node",
+        "ambiguous device",
+        "no terminal",
+        "open",
+    ];
 
     /// A name for the kind of trouble: one that lasts is not logged again and again, but another is.
     pub fn name(&self) -> &'static str {
-        let [missing, in_use, bad_lock, permission, no_terminal, other] = Self::NAMES;
+        let [missing, in_use, bad_lock, permission, stale, ambiguous, no_terminal, other] = Self::NAMES;
         match self {
             Self::NotFound { .. } => missing,
             Self::InUse { .. } => in_use,
             Self::BadLockFile { .. } => bad_lock,
             Self::Permission { .. } => permission,
+            Self::Stale { .. } => stale,
+            Self::Ambiguous { .. } => ambiguous,
             Self::NotATty => no_terminal,
             Self::Other(_) => other,
         }
@@ -84,6 +105,8 @@ impl OpenError {
             OpenErrorKind::NotFound { .. } => DeviceFailure::Missing,
             OpenErrorKind::InUse { .. } | OpenErrorKind::BadLockFile { .. } => DeviceFailure::Busy,
             OpenErrorKind::Permission { .. } => DeviceFailure::Permission,
+            OpenErrorKind::Stale { .. } => DeviceFailure::Stale,
+            OpenErrorKind::Ambiguous { .. } => DeviceFailure::Ambiguous,
             OpenErrorKind::NotATty => DeviceFailure::NotATty,
             OpenErrorKind::Other(error) => DeviceFailure::of_open(error),
         }
@@ -96,7 +119,10 @@ impl OpenError {
             OpenErrorKind::NotFound { .. } | OpenErrorKind::BadLockFile { .. } => "Value or file not found",
             OpenErrorKind::InUse { .. } => "Object was already in use",
             OpenErrorKind::Permission { .. } => "Permission denied",
-            OpenErrorKind::NotATty | OpenErrorKind::Other(_) => "OS error, see logs",
+            OpenErrorKind::Ambiguous { .. }
+            | OpenErrorKind::Stale { .. }
+            | OpenErrorKind::NotATty
+            | OpenErrorKind::Other(_) => "OS error, see logs",
         }
     }
 
@@ -145,6 +171,16 @@ impl fmt::Display for OpenError {
                  uses the device"
             ),
             OpenErrorKind::Permission { detail } => f.write_str(detail),
+            OpenErrorKind::Stale { number } => write!(
+                f,
+                "the device node is stale: it is for device {number}, and /sys knows no such device (any \
+                 more); in a container, give it the whole /dev and a device_cgroup_rule, or start it again"
+            ),
+            OpenErrorKind::Ambiguous { found } => write!(
+                f,
+                "{} fit; say more, for instance interface or path, so that one is left",
+                found.join(", ")
+            ),
             OpenErrorKind::NotATty => f.write_str("it is not a terminal device; a serial port is needed"),
             OpenErrorKind::Other(error) => write!(f, "{error}"),
         }

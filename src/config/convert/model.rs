@@ -160,8 +160,10 @@ pub(super) fn connector_text(connector: &Connector, all: bool) -> String {
         return text.to_string();
     };
     let list = said(values::of_device(device), all);
-    let DeviceConfig { path, .. } = device;
-    let mut parts = vec![layer("serialdev", &list), path.to_string()];
+    let DeviceConfig { path, rule, .. } = device;
+    // the rule is an option of the connection
+    let path = if rule.is_some() { "match".to_owned() } else { path.to_string() };
+    let mut parts = vec![layer("serialdev", &list), path];
     parts.extend(list.iter().filter(|said| said.place == Place::Serial).map(|said| match said.name {
         "speed" => said.value.to_lowercase(),
         _ => said.word(),

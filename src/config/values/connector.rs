@@ -153,7 +153,7 @@ fn local_text(local: &Local) -> String {
 }
 
 /// A time as gensio(5) writes it, in the largest unit that leaves no rest.
-fn time_text(time: Duration) -> String {
+pub(super) fn time_text(time: Duration) -> String {
     let nanoseconds = time.as_nanos();
     let units = [(1_000_000_000, 's'), (1_000_000, 'm'), (1000, 'u'), (1, 'n')];
     let fits = units.into_iter().find(|(size, _)| nanoseconds.is_multiple_of(*size));
