@@ -212,7 +212,7 @@ fn a_device_that_is_open_always_is_opened_once_and_again_after_a_loss() {
     assert_eq!(cable.pty().read(2), b"hi");
     // what nobody hears is counted, and not kept
     cable.pty().write(b"nobody hears this");
-    wait_for("the count", || dropped(&broker, "no_client", "to_clients") == 17);
+    wait_for("the count", || dropped(&broker, "unheard", "to_clients") == 17);
     for _ in 0..5 {
         let mut client = Client::connect(port);
         cable.pty().write(b"yes");

@@ -184,3 +184,7 @@ mod tests_files;
 #[cfg(test)]
 #[path = "resolve/tests_connectors.rs"]
 mod tests_connectors;
+
+#[cfg(test)]
+#[path = "resolve/tests_match.rs"]
+mod tests_match;

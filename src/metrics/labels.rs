@@ -253,6 +253,8 @@ labels! {
         Overrun = "overrun",
         /// The device was away, and clients stayed all the same (`on-device-loss: hold`).
         DeviceAway = "device_away",
+        /// The device sent them while it was open without clients (`device-open: always`).
+        Unheard = "unheard",
     }
 }
 

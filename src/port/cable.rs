@@ -176,7 +176,11 @@ impl Port {
         self.moved = true;
         match self.conn.connector.device().cloned() {
             Some(device) => {
-                lookout.looking = Some(tokio::task::spawn_blocking(move || serial::look(&device)));
+                // what is known already is not told again
+                let known = self.report.fault().is_some();
+                lookout.looking = Some(tokio::task::spawn_blocking(move || {
+                    serial::look(&device).map_err(|error| if known { error } else { error.with_present() })
+                }));
             }
             None => self.looked(cx, None),
         }
@@ -187,7 +191,10 @@ impl Port {
         if let Some(error) = error {
             let (failure, text) = (error.failure(), error.to_string());
             // that it was lost says more than that it is missing since
-            if self.report.fault() != Some(DeviceFailure::Lost) || failure != DeviceFailure::Missing {
+            let fault = self.report.fault();
+            let known = fault == Some(failure)
+                || fault == Some(DeviceFailure::Lost) && failure == DeviceFailure::Missing;
+            if !known {
                 self.complain(error.kind.name(), &text);
                 self.report.absent(failure, text);
             }

@@ -297,7 +297,7 @@ impl Port {
             self.keep_for_callback(data);
         }
         if self.drains_device() {
-            return self.dropped(DropDirection::ToClients, DropReason::NoClient, data.len());
+            return self.dropped(DropDirection::ToClients, DropReason::Unheard, data.len());
         }
         let mut dropped = 0;
         for session in &mut self.sessions {

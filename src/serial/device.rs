@@ -113,7 +113,7 @@ impl Device {
 
     /// As [`open`](Self::open), with another directory for the UUCP lock.
     pub fn open_with_lock_dir(config: &DeviceConfig, lock_dir: &Path) -> Result<Opened, OpenError> {
-        let path = &*presence::node(config)?;
+        let path = &*presence::node(config).map_err(OpenError::with_present)?;
         let refuse = |operation, kind| OpenError { path: path.to_owned(), operation, kind };
         let meta =
             std::fs::metadata(path).map_err(|error| OpenError::from_open(path, "open the device", error))?;

@@ -126,11 +126,26 @@ impl OpenError {
         }
     }
 
+    /// Names the ports that there are, if this one is not there. It reads `/sys`, and may block for
+    /// as long as that takes.
+    #[must_use]
+    pub fn with_present(mut self) -> Self {
+        if let OpenErrorKind::NotFound { present } = &mut self.kind {
+            *present = present::present();
+        }
+        self
+    }
+
+    /// An error of open(2) that says that there is no such file.
+    pub(super) fn is_absence(error: &io::Error) -> bool {
+        // a bad component of the path is a path that is not there, too
+        matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::ENOENT | Errno::ENOTDIR))
+    }
+
     /// Sorts an error of open(2) or of looking the path up.
     pub(crate) fn from_open(path: &str, operation: &'static str, error: io::Error) -> Self {
         let kind = match error.raw_os_error().map(Errno::from_raw) {
-            // a bad component of the path is a path that is not there, too
-            Some(Errno::ENOENT | Errno::ENOTDIR) => OpenErrorKind::NotFound { present: present::present() },
+            _ if Self::is_absence(&error) => OpenErrorKind::NotFound { present: present::present() },
             Some(Errno::EBUSY) => OpenErrorKind::InUse { by: None },
             Some(Errno::EACCES | Errno::EPERM) => {
                 OpenErrorKind::Permission { detail: permission_detail(Path::new(path), &error) }

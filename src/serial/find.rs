@@ -115,12 +115,12 @@ struct Port {
 }
 
 impl Port {
-    /// Reads what there is of the terminal `name`; `None` when no device is behind it.
-    fn read(sysfs: &Path, name: &str) -> Option<Self> {
+    /// Reads what there is of the terminal `name`; `None` when no device is behind it. `base` is
+    /// `sysfs` without links.
+    fn read(sysfs: &Path, base: &Path, name: &str) -> Option<Self> {
         let class = sysfs.join("class/tty").join(name);
         // consoles and pseudo-terminals have none; and `device` alone would end at the tty's parent
         class.join("device").symlink_metadata().ok()?;
-        let base = fs::canonicalize(sysfs).ok()?;
         let path = fs::canonicalize(&class).ok()?;
         let node = fs::read_to_string(class.join("uevent"))
             .ok()
@@ -133,7 +133,7 @@ impl Port {
             text(directory, file).and_then(|text| u16::from_str_radix(text.trim(), 16).ok())
         };
         let mut places = Vec::new();
-        for directory in path.ancestors().skip(1).take_while(|directory| **directory != base) {
+        for directory in path.ancestors().skip(1).take_while(|directory| **directory != *base) {
             let own_name = directory.file_name().map(|name| name.to_string_lossy().into_owned());
             if directory.join("bInterfaceNumber").exists() {
                 let number = text(directory, "bInterfaceNumber");
@@ -159,10 +159,12 @@ impl Port {
 /// The device nodes of all ports that a rule fits, in the order of their names. Reads a few files for
 /// each terminal that there is.
 pub fn find(rule: &Match, sysfs: &Path) -> Vec<String> {
-    let Ok(entries) = fs::read_dir(sysfs.join("class/tty")) else { return Vec::new() };
+    let (Ok(base), Ok(entries)) = (fs::canonicalize(sysfs), fs::read_dir(sysfs.join("class/tty"))) else {
+        return Vec::new();
+    };
     let mut nodes: Vec<String> = entries
         .filter_map(Result::ok)
-        .filter_map(|entry| Port::read(sysfs, &entry.file_name().to_string_lossy()))
+        .filter_map(|entry| Port::read(sysfs, &base, &entry.file_name().to_string_lossy()))
         .filter(|port| rule.fits(port))
         .map(|port| port.node)
         .collect();

@@ -25,8 +25,8 @@ pub(super) fn node(config: &DeviceConfig) -> Result<Cow<'_, str>, OpenError> {
             Err(OpenError { path: config.path.to_string(), operation: "choose the device", kind })
         }
         None => {
-            let missing = std::io::Error::from_raw_os_error(libc::ENOENT);
-            Err(OpenError::from_open(&config.path, "find the device", missing))
+            let kind = OpenErrorKind::NotFound { present: String::new() };
+            Err(OpenError { path: config.path.to_string(), operation: "find the device", kind })
         }
     }
 }
@@ -38,7 +38,8 @@ pub fn seems_there(config: &DeviceConfig) -> bool {
             .is_ok_and(|meta| stale(&config.path, &meta, Path::new(SYSFS)).is_none())
 }
 
-/// Looks whether the device is there. Opening it may fail all the same.
+/// Looks whether the device is there. Opening it may fail all the same. The error does not name the
+/// ports that there are ([`OpenError::with_present`]).
 ///
 /// # Errors
 /// `NotFound`, `Ambiguous` and `Stale`; all else is found out by opening.
@@ -46,10 +47,11 @@ pub fn look(config: &DeviceConfig) -> Result<(), OpenError> {
     let node = node(config)?;
     match fs::metadata(&*node) {
         Ok(meta) => stale(&node, &meta, Path::new(SYSFS)).map_or(Ok(()), Err),
-        Err(error) => match OpenError::from_open(&node, "open the device", error) {
-            error @ OpenError { kind: OpenErrorKind::NotFound { .. }, .. } => Err(error),
-            _ => Ok(()),
-        },
+        Err(error) if OpenError::is_absence(&error) => {
+            let kind = OpenErrorKind::NotFound { present: String::new() };
+            Err(OpenError { path: node.into_owned(), operation: "open the device", kind })
+        }
+        Err(_) => Ok(()),
     }
 }
 
