@@ -31,6 +31,11 @@ pub(super) fn node(config: &DeviceConfig) -> Result<Cow<'_, str>, OpenError> {
     }
 }
 
+/// The device node of a configured device at present, if one can be told.
+pub fn node_now(config: &DeviceConfig) -> Option<String> {
+    node(config).ok().map(Cow::into_owned)
+}
+
 /// Whether the device is there as far as a few calls can tell; false when it takes more to find out.
 pub fn seems_there(config: &DeviceConfig) -> bool {
     config.rule.is_none()
