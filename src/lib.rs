@@ -20,6 +20,7 @@ pub mod config;
 pub mod connect;
 pub mod demo;
 pub mod descriptors;
+pub mod hotplug;
 pub mod http;
 pub mod led;
 pub mod log;

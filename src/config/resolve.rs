@@ -11,6 +11,7 @@ mod connection;
 mod connector;
 mod layers;
 mod leds;
+mod matching;
 mod report;
 mod rotator;
 mod serial;
@@ -191,3 +192,7 @@ mod tests_files;
 #[cfg(test)]
 #[path = "resolve/tests_connectors.rs"]
 mod tests_connectors;
+
+#[cfg(test)]
+#[path = "resolve/tests_match.rs"]
+mod tests_match;

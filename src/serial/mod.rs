@@ -2,8 +2,10 @@
 
 pub mod device;
 mod error;
+pub mod find;
 mod lock;
 pub mod modem;
+mod presence;
 mod present;
 pub mod request;
 pub mod settings;
@@ -14,6 +16,7 @@ pub use device::{Device, Opened};
 pub use error::{IoFailure, OpenError, OpenErrorKind};
 pub use lock::UUCP_LOCK_DIR;
 pub use modem::{Counters, ModemLines};
+pub use presence::{look, node_now, seems_there};
 
 /// Terminal settings with everything switched off that changes bytes, or makes signals of them.
 pub(crate) use termios::raw as raw_settings;

@@ -15,6 +15,7 @@ use libc::{c_int, c_ulong};
 use mio_serial::SerialStream;
 use nix::sys::timerfd::TimerFd;
 use serialport::TTYPort;
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -229,6 +230,41 @@ pub(crate) fn watch_room(fd: &impl AsRawFd) -> io::Result<AsyncFd<OwnedFd>> {
     let copy = unsafe { BorrowedFd::borrow_raw(fd.as_raw_fd()) }.try_clone_to_owned()?;
     // SAFETY: an `OwnedFd` owns one descriptor, which stays the same and open until it is dropped.
     let registered = unsafe { AsyncFd::register_with_interest(copy, Interest::WRITABLE) };
+    registered.map_err(|error| error.into_parts().1)
+}
+
+/// Opens another descriptor of the same open file and has the reactor watch it for input, and so for
+/// a hang-up.
+pub(crate) fn watch_again(fd: &impl AsRawFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: the descriptor is open for as long as its owner is borrowed.
+    let copy = unsafe { BorrowedFd::borrow_raw(fd.as_raw_fd()) }.try_clone_to_owned()?;
+    // SAFETY: an `OwnedFd` owns one descriptor, which stays the same and open until it is dropped.
+    let registered = unsafe { AsyncFd::register_with_interest(copy, Interest::READABLE) };
+    registered.map_err(|error| error.into_parts().1)
+}
+
+/// A socket that hears of devices that come and go (`NETLINK_KOBJECT_UEVENT`, netlink(7)), from the
+/// kernel itself, in the reactor of the current runtime.
+pub(crate) fn uevents() -> io::Result<AsyncFd<Socket>> {
+    const KERNEL: u32 = 1;
+    let kind = Type::DGRAM.nonblocking().cloexec();
+    let protocol = Protocol::from(libc::NETLINK_KOBJECT_UEVENT);
+    let socket = Socket::new(Domain::from(libc::AF_NETLINK), kind, Some(protocol))?;
+    let length = libc::socklen_t::try_from(size_of::<libc::sockaddr_nl>()).map_err(io::Error::other)?;
+    // SAFETY: the storage is longer than a `sockaddr_nl`, aligned for it, and zeroed, which is one.
+    // What is written is that structure, and `size` says so.
+    let ((), address) = unsafe {
+        SockAddr::try_init(|storage, size| {
+            let address = storage.cast::<libc::sockaddr_nl>();
+            (*address).nl_family = libc::sa_family_t::try_from(libc::AF_NETLINK).map_err(io::Error::other)?;
+            (*address).nl_groups = KERNEL;
+            *size = length;
+            Ok(())
+        })
+    }?;
+    socket.bind(&address)?;
+    // SAFETY: a `Socket` owns one descriptor, which stays the same and open until it is dropped.
+    let registered = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) };
     registered.map_err(|error| error.into_parts().1)
 }
 

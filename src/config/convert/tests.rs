@@ -3,9 +3,9 @@ use crate::config::CharDelay;
 use crate::config::announce::{Announce, NetType};
 use crate::config::connector::{self, Directions, Filter, MsgDelim, RateLimit, TraceTap};
 use crate::config::{
-    Accepter, Admin, ClientFilters, ConnectBack, Connection, Connector, Family, Keepalive, Led, Listen,
-    ListenAddress, Options, RemoteRule, Rotator, SlowClient, StdioListen, TcpListen, TelnetOptions, Template,
-    TlsOptions, TraceFile, Traces, UdpListen, UnixListen, Wrap,
+    Accepter, Admin, Cable, ClientFilters, ConnectBack, Connection, Connector, Family, Keepalive, Led,
+    Listen, ListenAddress, Options, RemoteRule, Rotator, SlowClient, StdioListen, TcpListen, TelnetOptions,
+    Template, TlsOptions, TraceFile, Traces, UdpListen, UnixListen, Wrap,
 };
 use crate::serial::settings::{DeviceConfig, Flow, LineSettings, Parity, Rs485};
 use proptest::collection::vec;
@@ -232,9 +232,23 @@ fn policies() -> impl Strategy<Value = Options> {
         ConnectBack { telnet, host: host.into(), port, family: Family::Any }
     });
     let times = (seconds(), seconds(), of(0..=2_147_483_647u32), of(1u32..=86_400));
-    (times, any::<[bool; 2]>(), slow, 4096usize..=67_108_864, of(keepalive), vec(back, 0..3)).prop_map(
-        |((accepter, connector, back, user), [brk, queue], slow_client, limit, keepalive, connback)| {
+    let cable = (any::<bool>(), 0u32..100_000, any::<bool>()).prop_map(|(holds, ms, keeps_open)| Cable {
+        holds,
+        hold_time: Duration::from_millis(ms.into()),
+        keeps_open,
+    });
+    (times, any::<[bool; 2]>(), slow, 4096usize..=67_108_864, of(keepalive), vec(back, 0..3), cable).prop_map(
+        |(
+            (accepter, connector, back, user),
+            [brk, queue],
+            slow_client,
+            limit,
+            keepalive,
+            connback,
+            cable,
+        )| {
             Options {
+                cable: Some(Box::new(cable)).filter(|cable| **cable != Cable::default()),
                 accepter_retry: Duration::from_secs(accepter.into()),
                 connector_retry: Duration::from_secs(connector.into()),
                 connback_timeout: back.map(|s| Duration::from_secs(s.into())),
@@ -457,6 +471,7 @@ fn connector() -> impl Strategy<Value = Connector> {
         )| {
             let device = DeviceConfig {
                 path: path.into(),
+                rule: None,
                 line,
                 nobreak,
                 uucp_lock,
