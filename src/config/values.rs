@@ -337,7 +337,7 @@ pub fn of_device(device: &DeviceConfig) -> Vec<InForce> {
         of("local").is(local),
         of("xonxoff").is(xonxoff),
         of("rtscts").is(rtscts),
-        of("hangup-when-done").is(hangup_when_done),
+        of("hangup-when-done").maybe(hangup_when_done.map(|on| on.to_string())),
         of("nobreak").is(nobreak),
         of("wronly").is(write_only),
         of("rdonly").is(read_only),

@@ -437,12 +437,11 @@ fn connector() -> impl Strategy<Value = Connector> {
         Just(Parity::Mark),
         Just(Parity::Space)
     ];
-    let line = (10u32..=2_147_483_647, 5u8..=8, parity, 1u8..=2, any::<[bool; 4]>()).prop_map(
-        |(baud, size, parity, stop, [xonxoff, rtscts, local, hangup_when_done])| {
+    let line = (10u32..=2_147_483_647, 5u8..=8, parity, 1u8..=2, any::<([bool; 3], Option<bool>)>())
+        .prop_map(|(baud, size, parity, stop, ([xonxoff, rtscts, local], hangup_when_done))| {
             let flow = Flow { xonxoff, rtscts };
             LineSettings { baud, size, parity, stop, flow, local, hangup_when_done }
-        },
-    );
+        });
     let rs485 = (any::<u32>(), any::<u32>(), any::<[bool; 4]>()).prop_map(
         |(delay_before_ms, delay_after_ms, [rts_on_send, rts_after_send, rx_during_tx, terminate_bus])| {
             Rs485 {
