@@ -81,6 +81,13 @@ pub enum Command {
         /// Where the result goes.
         output: Output,
     },
+    /// List the serial ports of this machine.
+    Ports {
+        /// Configuration whose connections are told; `None`: the default file, if there is one.
+        config: Option<PathBuf>,
+        /// As JSON.
+        json: bool,
+    },
     /// Run on simulated devices.
     Demo {
         /// See [`RunOptions::verbosity`].
@@ -220,6 +227,15 @@ enum Sub {
         #[arg(long = "force", requires = "output")]
         force: bool,
     },
+    /// List the serial ports of this machine: what they are, who has them, who may
+    Ports {
+        /// Configuration whose connections are told [default: the first of the files below]
+        #[arg(short = 'c', long = "config", value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Print JSON
+        #[arg(long = "json")]
+        json: bool,
+    },
     /// Serve simulated devices on loopback and print commands to try; ends with Ctrl-C
     Demo {
         /// Log more; twice for still more
@@ -321,6 +337,7 @@ pub fn parse(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Result
                 Sub::Convert { file, output, force } => {
                     Command::Convert { file, output: Output { file: output, force } }
                 }
+                Sub::Ports { config, json } => Command::Ports { config, json },
                 Sub::Demo { verbose } => Command::Demo { verbosity: verbose },
             })
         }

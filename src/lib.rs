@@ -27,6 +27,7 @@ pub mod mdns;
 pub mod metrics;
 pub mod net;
 pub mod port;
+pub mod ports;
 pub mod process;
 pub mod reconcile;
 pub mod rotator;

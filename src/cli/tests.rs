@@ -220,3 +220,12 @@ fn help_is_complete() {
     assert_eq!(ends(&["serbroker", "-h"]).text, exit.text);
     assert!(ends(&["serbroker", "check", "--help"]).text.contains("<FILE>"));
 }
+
+#[test]
+fn ports_with_and_without_a_configuration() {
+    let ports = |arguments: &[&str]| parse([&["serbroker", "ports"], arguments].concat());
+    assert_eq!(ports(&[]), Ok(Command::Ports { config: None, json: false }));
+    let named = Some(PathBuf::from("/x.yaml"));
+    assert_eq!(ports(&["-c", "/x.yaml", "--json"]), Ok(Command::Ports { config: named, json: true }));
+    assert_eq!(ends(&["serbroker", "ports", "/dev/ttyS0"]).status, 1);
+}
