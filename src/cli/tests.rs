@@ -119,12 +119,12 @@ fn subcommands() {
 
 #[test]
 fn version_as_ser2net_tells_it() {
-    let version = env!("CARGO_PKG_VERSION");
     for flag in ["-v", "-V", "--version"] {
         let exit = ends(&["/usr/sbin/ser2net", flag]);
-        assert_eq!(exit.text, format!("/usr/sbin/ser2net version {version}\n"));
+        assert_eq!(exit.text, "/usr/sbin/ser2net version 4.6.7\n");
         assert_eq!((exit.status, exit.to_stderr), (0, false));
     }
+    let version = env!("CARGO_PKG_VERSION");
     assert_eq!(ends(&["serbroker", "-l", "-v"]).text, format!("serbroker version {version}\n"));
 }
 
