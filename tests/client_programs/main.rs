@@ -7,7 +7,11 @@
     reason = "a test program: a failed unwrap is a failed test"
 )]
 
+mod delay;
+mod esptool;
+mod kermit;
 mod labgrid;
 mod pyserial_suite;
+mod socat;
 #[path = "../support/mod.rs"]
 mod support;

@@ -45,6 +45,11 @@ impl Shim {
         Some(Self { dir })
     }
 
+    /// Where the state is.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// Has `command` run with it.
     pub(crate) fn preload(&self, command: &mut Command) {
         command.env("LD_PRELOAD", self.dir.path().join("modemshim.so"));

@@ -59,6 +59,19 @@ pub(crate) fn labgrid_python() -> Option<PathBuf> {
     Some(python)
 }
 
+/// A Python that has esptool: `$SERBROKER_PYTHON_ESPTOOL`, or the one in `target/venv`.
+#[track_caller]
+pub(crate) fn esptool_python() -> Option<PathBuf> {
+    let named = std::env::var_os("SERBROKER_PYTHON_ESPTOOL").map(PathBuf::from);
+    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/venv/bin/python");
+    let python = named.unwrap_or(place);
+    if !runs(&python, "import esptool; assert esptool.__version__.startswith('5.')") {
+        missing(&format!("{} has no esptool 5: pip install 'esptool<6'", python.display()));
+        return None;
+    }
+    Some(python)
+}
+
 fn has_pyserial(python: &Path) -> bool {
     runs(python, "import serial.rfc2217")
 }
