@@ -30,6 +30,7 @@ pub mod metrics;
 pub mod net;
 pub mod opening;
 pub mod port;
+pub mod ports;
 pub mod process;
 pub mod reconcile;
 pub mod rotator;

@@ -28,6 +28,10 @@ fn main() -> ExitCode {
                 Err(text) => Err(text),
             }
         }
+        Ok(Command::Ports { config, json }) => {
+            // a closed pipe cannot be told about
+            return status(commands::ports(config, json, &mut stdout(), &mut stderr()).unwrap_or(false));
+        }
         Ok(Command::Demo { verbosity }) => demo(verbosity),
         Err(exit) => {
             // a closed pipe cannot be told about

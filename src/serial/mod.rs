@@ -15,6 +15,7 @@ mod termios;
 pub use device::{Device, Opened};
 pub use error::{IoFailure, OpenError, OpenErrorKind};
 pub use lock::UUCP_LOCK_DIR;
+pub(crate) use lock::{DeviceIdentity, holder as lock_holder, is_alive as process_lives, lock_name};
 pub use modem::{Counters, ModemLines};
 pub use presence::{look, node_now, seems_there};
 
