@@ -8,8 +8,10 @@
 //! `-v` prints the version under both names, as in ser2net, so that scripts which probe with it work;
 //! `-l` is what makes the log more talkative.
 
+mod attach;
 mod ser2net;
 
+use crate::attach::Attach;
 use crate::commands::{Detail, Output};
 use clap::error::ErrorKind;
 use clap::{ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -80,6 +82,13 @@ pub enum Command {
         file: PathBuf,
         /// Where the result goes.
         output: Output,
+    },
+    /// Make a far port a terminal of this machine.
+    Attach {
+        /// Which, and how.
+        options: Box<Attach>,
+        /// See [`RunOptions::verbosity`].
+        verbosity: u8,
     },
     /// Run on simulated devices.
     Demo {
@@ -220,6 +229,9 @@ enum Sub {
         #[arg(long = "force", requires = "output")]
         force: bool,
     },
+    /// Make a port of a far server a local terminal that any program can open
+    #[command(after_help = attach::AFTER_HELP)]
+    Attach(attach::AttachArgs),
     /// Serve simulated devices on loopback and print commands to try; ends with Ctrl-C
     Demo {
         /// Log more; twice for still more
@@ -320,6 +332,10 @@ pub fn parse(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Result
                 }
                 Sub::Convert { file, output, force } => {
                     Command::Convert { file, output: Output { file: output, force } }
+                }
+                Sub::Attach(args) => {
+                    let (options, verbosity) = args.options()?;
+                    Command::Attach { options: Box::new(options), verbosity }
                 }
                 Sub::Demo { verbose } => Command::Demo { verbosity: verbose },
             })

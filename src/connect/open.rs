@@ -11,7 +11,7 @@ use super::telnet::Telnet;
 use super::trace::Traced;
 use super::udp::Datagrams;
 use super::{Channel, ConnectError, program, pty, tls};
-use crate::config::connector::{Filter, Remote, Target};
+use crate::config::connector::{Connector, Filter, Remote, Target};
 use crate::config::{Connection, Family};
 use crate::metrics::DeviceFailure;
 use crate::net::names::Names;
@@ -29,34 +29,67 @@ pub type Opening = Pin<Box<dyn Future<Output = Result<Box<dyn Channel>, ConnectE
 /// What is needed to open a connector, again and again if need be.
 #[derive(Clone)]
 pub struct Stack {
-    connection: Arc<Connection>,
+    owner: Owner,
     names: Arc<Names>,
+}
+
+/// Who has the connector.
+#[derive(Clone)]
+enum Owner {
+    Port(Arc<Connection>),
+    /// Nobody but the name.
+    Alone(Arc<(Arc<str>, Connector)>),
 }
 
 impl fmt::Debug for Stack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Stack").field(&self.connection.connector.text).finish()
+        f.debug_tuple("Stack").field(self.text()).finish()
     }
 }
 
 impl Stack {
     /// The connector of `connection`; host names are looked up by `names`.
     pub fn new(connection: Arc<Connection>, names: Arc<Names>) -> Self {
-        Self { connection, names }
+        Self { owner: Owner::Port(connection), names }
+    }
+
+    /// A connector that no port has, with a name for logs.
+    pub fn alone(name: Arc<str>, connector: Connector) -> Self {
+        Self { owner: Owner::Alone(Arc::new((name, connector))), names: Arc::default() }
+    }
+
+    /// Nobody watches the far end but this stack, so that it has to notice a dead one by itself.
+    pub(super) fn is_alone(&self) -> bool {
+        matches!(self.owner, Owner::Alone(_))
+    }
+
+    fn connector(&self) -> &Connector {
+        match &self.owner {
+            Owner::Port(connection) => &connection.connector,
+            Owner::Alone(both) => &both.1,
+        }
+    }
+
+    /// Its name, for logs.
+    pub fn name(&self) -> &str {
+        self.port()
     }
 
     /// Name of the port, for logs.
     pub(super) fn port(&self) -> &Arc<str> {
-        &self.connection.name
+        match &self.owner {
+            Owner::Port(connection) => &connection.name,
+            Owner::Alone(both) => &both.0,
+        }
     }
 
     /// The connector as written.
     pub(super) fn text(&self) -> &Arc<str> {
-        &self.connection.connector.text
+        &self.connector().text
     }
 
     pub(super) fn target(&self) -> &Target {
-        &self.connection.connector.target
+        &self.connector().target
     }
 
     /// The addresses of a remote end, in the order in which they are to be tried.
@@ -119,8 +152,9 @@ pub fn open(stack: Stack) -> Opening {
 /// Opens the connector from its filter number `depth` on.
 pub(super) fn below(stack: Stack, depth: usize) -> Opening {
     Box::pin(async move {
-        let connection = Arc::clone(&stack.connection);
-        let Some(filter) = connection.connector.filters.get(depth) else {
+        // a stack is two pointers
+        let whole = stack.clone();
+        let Some(filter) = whole.connector().filters.get(depth) else {
             return target(&stack).await;
         };
         if let Filter::KeepOpen(options) = filter {

@@ -17,3 +17,7 @@ pub use modem::{Counters, ModemLines};
 
 /// Terminal settings with everything switched off that changes bytes, or makes signals of them.
 pub(crate) use termios::raw as raw_settings;
+/// The same with line settings.
+pub(crate) use termios::configured as configured_settings;
+/// Line settings that terminal settings stand for.
+pub(crate) use termios::settings as line_settings;
