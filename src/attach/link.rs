@@ -168,7 +168,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("tty");
         let link = Link::new(&path, Path::new("/dev/null")).unwrap();
-        let error = Link::new(&dir.path().join("../").join(dir.path().file_name().unwrap()).join("tty"), Path::new("/dev/null"));
+        let error = Link::new(
+            &dir.path().join("../").join(dir.path().file_name().unwrap()).join("tty"),
+            Path::new("/dev/null"),
+        );
         assert!(error.unwrap_err().contains("in use by another serbroker attach"));
         drop(link);
         assert!(Link::new(&path, Path::new("/dev/null")).is_ok());

@@ -1,7 +1,7 @@
 //! The way between the local device and the far end: one poll, in both directions.
 
 use super::local::{Local, Step};
-use crate::connect::{Channel, FarLine, Opening, Stack, open};
+use crate::connect::{Channel, Event, FarLine, Opening, Stack, open};
 use crate::log::RepeatLimiter;
 use crate::process::notify;
 use crate::serial::request::Request;
@@ -22,6 +22,8 @@ const CHUNK: usize = 16 * 1024;
 const LINGER: Duration = Duration::from_millis(300);
 /// Bytes of a program that has left are kept for so long when the far end does not take them.
 const DRAIN_LIMIT: Duration = Duration::from_secs(30);
+/// A far end with a line that has answered nothing by then gets data all the same.
+const ANSWER_LIMIT: Duration = Duration::from_secs(3);
 /// Time for the end of a connection to be told to the far end.
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 /// Pauses between attempts to connect: the first, and the longest.
@@ -63,6 +65,18 @@ enum Far {
     Closing(Box<dyn Channel>, Pin<Box<Sleep>>),
 }
 
+/// How far a connection has come. A server that refuses us accepts the connection all the same, agrees to
+/// all options of telnet, says why in plain text and closes; so what it says is neither believed to be
+/// data, nor given any, before it has answered a question about its line.
+enum Stage {
+    /// It is not known whether it has a line.
+    Asking,
+    /// It was told the settings and has not answered.
+    Telling(Pin<Box<Sleep>>),
+    /// Data passes.
+    Settled,
+}
+
 /// Bytes that wait.
 #[derive(Debug)]
 struct Chunk {
@@ -98,8 +112,7 @@ pub(super) struct Relay {
     stack: Stack,
     habits: Habits,
     far: Far,
-    /// The far end has said whether it has a line, and the settings are on their way.
-    settled: bool,
+    stage: Stage,
     /// It was connected at that time.
     since: Instant,
     pause: Duration,
@@ -124,7 +137,10 @@ pub(super) struct Relay {
 
 impl fmt::Debug for Relay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Relay").field("stack", &self.stack).field("local", &self.local).finish_non_exhaustive()
+        f.debug_struct("Relay")
+            .field("stack", &self.stack)
+            .field("local", &self.local)
+            .finish_non_exhaustive()
     }
 }
 
@@ -135,7 +151,7 @@ impl Relay {
             stack,
             habits,
             far: Far::Idle,
-            settled: false,
+            stage: Stage::Asking,
             since: Instant::now(),
             pause: FIRST_PAUSE,
             troubles: RepeatLimiter::new(REPEATED, TROUBLES),
@@ -182,6 +198,10 @@ impl Relay {
         }
     }
 
+    fn is_settled(&self) -> bool {
+        matches!((&self.far, &self.stage), (Far::Open(_), Stage::Settled))
+    }
+
     /// Somebody needs the connection.
     fn is_wanted(&mut self, cx: &mut Context<'_>) -> bool {
         if self.habits.keep || self.used {
@@ -204,7 +224,7 @@ impl Relay {
 
     fn poll_local(&mut self, cx: &mut Context<'_>) -> std::io::Result<bool> {
         let idle = self.up.is_empty() && self.before.is_empty();
-        let wants = self.settled && idle && matches!(self.far, Far::Open(_));
+        let wants = self.is_settled() && idle;
         let Poll::Ready(step) = self.local.poll_next(cx, &mut self.up.bytes, wants) else { return Ok(false) };
         match step? {
             Step::Opened => {
@@ -277,9 +297,10 @@ impl Relay {
 
     /// Reads from the far end.
     fn poll_channel(&mut self, cx: &mut Context<'_>) -> bool {
+        let settled = self.is_settled();
         let Far::Open(channel) = &mut self.far else { return false };
         // before it is clear what the far end speaks, all that it says is kept
-        if self.settled && !self.down.is_empty() {
+        if settled && !self.down.is_empty() {
             return false;
         }
         if self.down.is_empty() {
@@ -287,7 +308,9 @@ impl Relay {
         }
         let end = self.down.waiting.end;
         let read = channel.poll_read(cx, &mut self.down.bytes[end..]);
+        let mut answered = false;
         while let Some(event) = channel.event() {
+            answered |= matches!(event, Event::Reply(_));
             self.local.told(&event);
         }
         let line = channel.line();
@@ -302,30 +325,52 @@ impl Relay {
             }
             Poll::Pending => false,
         };
-        if !self.settled && (line != FarLine::Asked || self.down.waiting.end == CHUNK) {
-            self.settle(line == FarLine::There);
-            return true;
+        let full = self.down.waiting.end == CHUNK;
+        match &mut self.stage {
+            Stage::Settled => return moved,
+            Stage::Asking if line == FarLine::Asked && !full => return moved,
+            Stage::Asking => self.tell(line == FarLine::There),
+            Stage::Telling(limit) => {
+                if !answered && !full && limit.as_mut().poll(cx).is_pending() {
+                    return moved;
+                }
+                self.settled();
+            }
         }
-        moved
+        true
     }
 
-    /// It is known what the far end speaks: from now on it gets data.
-    fn settle(&mut self, line: bool) {
-        self.settled = true;
+    /// It is known what the far end speaks.
+    fn tell(&mut self, line: bool) {
         self.local.connected(line);
         self.before.clear();
+        if !line {
+            if self.habits.line {
+                let name = self.stack.name();
+                warn!("{name}: the far end does not speak RFC 2217: its line settings stay as they are");
+            }
+            self.settled();
+            return;
+        }
         self.before.extend(self.local.settings());
         let Habits { dtr, rts, .. } = self.habits;
         self.before.extend(dtr.map(|on| Request::Dtr(Some(on))));
         self.before.extend(rts.map(|on| Request::Rts(Some(on))));
-        let name = self.stack.name();
-        if std::mem::take(&mut self.troubled) {
-            info!("{name}: connected again");
-        } else {
-            debug!("{name}: connected");
+        if self.before.is_empty() {
+            // something that every line has an answer to
+            self.before.push_back(Request::Baud(None));
         }
-        if !line && self.habits.line {
-            warn!("{name}: the far end does not speak RFC 2217: its line settings stay as they are");
+        self.stage = Stage::Telling(Box::pin(sleep(ANSWER_LIMIT)));
+    }
+
+    /// From now on data passes.
+    fn settled(&mut self) {
+        self.stage = Stage::Settled;
+        let name = self.stack.name();
+        let again = std::mem::take(&mut self.troubled);
+        match again.then(|| self.troubles.occurs("connected", std::time::Instant::now())) {
+            Some(Some(_)) => info!("{name}: connected again"),
+            _ => debug!("{name}: connected"),
         }
         notify::status(&format!("{name}: connected"));
     }
@@ -347,7 +392,7 @@ impl Relay {
 
     /// The connection ended by itself.
     fn lost(&mut self, cause: &str) {
-        let refusal = (!self.settled && !self.down.is_empty()).then(|| readable(self.down.pending()));
+        let refusal = (!self.is_settled() && !self.down.is_empty()).then(|| readable(self.down.pending()));
         if self.since.elapsed() >= GOOD {
             self.pause = FIRST_PAUSE;
         }
@@ -360,7 +405,7 @@ impl Relay {
     /// What belonged to the connection goes with it. Data for the far end stays, and so does data
     /// from it that a program may still read.
     fn disconnected(&mut self) {
-        if !std::mem::replace(&mut self.settled, false) {
+        if !matches!(std::mem::replace(&mut self.stage, Stage::Asking), Stage::Settled) {
             self.down.clear();
         }
         self.before.clear();
@@ -371,7 +416,8 @@ impl Relay {
     /// Requests and data to the far end, in order.
     fn poll_up(&mut self, cx: &mut Context<'_>) -> bool {
         let mut moved = false;
-        while self.settled
+        let settled = self.is_settled();
+        while !matches!(self.stage, Stage::Asking)
             && let Far::Open(channel) = &mut self.far
         {
             if let Some(request) = self.before.front() {
@@ -389,6 +435,8 @@ impl Relay {
                     }
                 }
                 self.before.pop_front();
+            } else if !settled {
+                break;
             } else if !self.up.is_empty() {
                 match channel.poll_write(cx, self.up.pending()) {
                     Poll::Pending => break,
@@ -420,7 +468,7 @@ impl Relay {
 
     /// Data to the programs.
     fn poll_down(&mut self, cx: &mut Context<'_>) -> std::io::Result<bool> {
-        let known = self.settled || !matches!(self.far, Far::Open(_));
+        let known = matches!(self.stage, Stage::Settled) || !matches!(self.far, Far::Open(_));
         if self.down.is_empty() || !known {
             return Ok(false);
         }

@@ -54,7 +54,7 @@ const QUICK_FOR: Duration = Duration::from_secs(2);
 /// How often they are looked at later. Each look is two system calls.
 const SLOW: Duration = Duration::from_millis(100);
 /// Settings that have stayed for so long are not being changed at this moment.
-const SETTLED: Duration = Duration::from_secs(1);
+const SETTLED: Duration = Duration::from_millis(50);
 /// What a program wrote before it closed the terminal is kept for so long when the far end cannot be
 /// reached: the kernel's `closing_wait` of serial ports.
 const DRAIN_LIMIT: Duration = Duration::from_secs(30);
@@ -182,10 +182,12 @@ impl Tty {
         let (owner, group) = pty::owner_ids(options.owner.as_deref(), options.group.as_deref())?;
         let mode = options.mode.unwrap_or(if group.is_some() { 0o660 } else { 0o600 });
         let make = Make { owner, group, mode };
-        let termios = fresh(options.line).map_err(|error| format!("cannot make a pseudo-terminal: {error}"))?;
+        let termios =
+            fresh(options.line).map_err(|error| format!("cannot make a pseudo-terminal: {error}"))?;
         let (master, slave, opens) = create(&make, &termios)?;
         // as the kernel has it: a terminal has no size and parity of its own
-        let termios = sys::termios(&master).map_err(|error| format!("cannot read {}: {error}", slave.display()))?;
+        let termios =
+            sys::termios(&master).map_err(|error| format!("cannot read {}: {error}", slave.display()))?;
         let link = Link::new(&options.link, &slave)?;
         Ok(Self {
             master: Master::Resting(master),
@@ -246,7 +248,9 @@ impl Tty {
     fn poll_opens(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         let mut events = [0; 4096];
         while let Poll::Ready(ready) = self.opens.poll_read_ready(cx) {
-            let Ok(result) = ready?.try_io(|fd| read(fd, &mut events).map_err(io::Error::from)) else { continue };
+            let Ok(result) = ready?.try_io(|fd| read(fd, &mut events).map_err(io::Error::from)) else {
+                continue;
+            };
             result?;
             self.look = true;
         }

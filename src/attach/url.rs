@@ -78,7 +78,12 @@ impl FromStr for Url {
             if !path.is_absolute() {
                 return Err(format!("'{text}' has no whole path; write unix:///run/name.sock"));
             }
-            return Ok(Self { text: text.to_owned(), line: false, target: Target::Unix(path), filters: Vec::new() });
+            return Ok(Self {
+                text: text.to_owned(),
+                line: false,
+                target: Target::Unix(path),
+                filters: Vec::new(),
+            });
         }
         let Some((_, telnet, tls)) = SCHEMES.iter().find(|(name, ..)| *name == scheme) else {
             let all: Vec<&str> = known().collect();

@@ -69,21 +69,22 @@ impl AttachArgs {
     pub(super) fn options(self) -> Result<(Attach, u8), Exit> {
         let mistake = |text: String| Exit { text: format!("error: {text}\n"), to_stderr: true, status: 1 };
         let url: Url = self.url.parse().map_err(mistake)?;
-        let (owner, group) = match self.owner.as_deref().map(|text| text.split_once(':').unwrap_or((text, ""))) {
-            None => (None, None),
-            Some(("", "")) => return Err(mistake("--owner names nobody; write --owner USER:GROUP".to_owned())),
-            Some((owner, group)) => (named(owner), named(group)),
-        };
+        let (owner, group) =
+            match self.owner.as_deref().map(|text| text.split_once(':').unwrap_or((text, ""))) {
+                None => (None, None),
+                Some(("", "")) => {
+                    return Err(mistake("--owner names nobody; write --owner USER:GROUP".to_owned()));
+                }
+                Some((owner, group)) => (named(owner), named(group)),
+            };
         let mode = self.mode.as_deref().map(mode_of).transpose().map_err(mistake)?;
         let line = self.line.as_deref().map(line_of).transpose().map_err(mistake)?;
         if !url.has_line() {
-            let given = [
-                ("--line", line.is_some()),
-                ("--dtr", self.dtr.is_some()),
-                ("--rts", self.rts.is_some()),
-            ];
+            let given =
+                [("--line", line.is_some()), ("--dtr", self.dtr.is_some()), ("--rts", self.rts.is_some())];
             if let Some((name, _)) = given.iter().find(|(_, given)| *given) {
-                let text = format!("{name} needs an URL that carries line settings: rfc2217:// or rfc2217s://");
+                let text =
+                    format!("{name} needs an URL that carries line settings: rfc2217:// or rfc2217s://");
                 return Err(mistake(text));
             }
         }
@@ -139,7 +140,10 @@ mod tests {
         assert_eq!((few.owner, few.group, few.mode, few.keep, few.line), (None, None, None, false, None));
         let many = "rfc2217://h:1 x --owner me:us --mode 640 --line 1200e71 --dtr off --rts on --keep";
         let many = attach(many).unwrap();
-        assert_eq!((many.owner.as_deref(), many.group.as_deref(), many.mode), (Some("me"), Some("us"), Some(0o640)));
+        assert_eq!(
+            (many.owner.as_deref(), many.group.as_deref(), many.mode),
+            (Some("me"), Some("us"), Some(0o640))
+        );
         let line = many.line.unwrap();
         assert_eq!((line.baud, line.size, line.parity, line.stop), (1200, 7, Parity::Even, 1));
         assert_eq!((many.dtr, many.rts, many.keep), (Some(false), Some(true), true));

@@ -76,9 +76,8 @@ fn make(options: &Pty) -> Result<(PtyMaster, PathBuf, Option<Link>), ConnectErro
     if let Some(mode) = mode {
         std::fs::set_permissions(&slave, Permissions::from_mode(mode & !umask())).map_err(failed)?;
     }
-    let (owner, group) = owner_ids(owner.as_deref(), group.as_deref()).map_err(|message| {
-        ConnectError::new(message, "Value or file not found", DeviceFailure::Settings)
-    })?;
+    let (owner, group) = owner_ids(owner.as_deref(), group.as_deref())
+        .map_err(|message| ConnectError::new(message, "Value or file not found", DeviceFailure::Settings))?;
     if owner.is_some() || group.is_some() {
         chown(&slave, owner, group).map_err(failed)?;
     }

@@ -15,9 +15,9 @@ pub use error::{IoFailure, OpenError, OpenErrorKind};
 pub use lock::UUCP_LOCK_DIR;
 pub use modem::{Counters, ModemLines};
 
-/// Terminal settings with everything switched off that changes bytes, or makes signals of them.
-pub(crate) use termios::raw as raw_settings;
 /// The same with line settings.
 pub(crate) use termios::configured as configured_settings;
+/// Terminal settings with everything switched off that changes bytes, or makes signals of them.
+pub(crate) use termios::raw as raw_settings;
 /// Line settings that terminal settings stand for.
 pub(crate) use termios::settings as line_settings;
