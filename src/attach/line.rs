@@ -90,11 +90,6 @@ impl Ledger {
         self.owed[kind] = self.owed[kind].saturating_add(1);
     }
 
-    /// Settings that have not been answered yet.
-    pub(super) fn is_owed(&self) -> bool {
-        self.owed.iter().any(|&owed| owed > 0)
-    }
-
     /// The connection is new: nothing is owed.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
@@ -186,9 +181,7 @@ mod tests {
         ledger.asked(&Request::Baud(Some(9600)));
         ledger.asked(&Request::Baud(Some(19_200)));
         assert_eq!(ledger.heard(&Event::Reply(Reply::Baud(9600))), None);
-        assert!(ledger.is_owed());
         let complaint = ledger.heard(&Event::Reply(Reply::Baud(9600)));
         assert_eq!(complaint.as_deref(), Some("speed 19200, and has 9600"));
-        assert!(!ledger.is_owed());
     }
 }

@@ -108,7 +108,7 @@ fn cure(error: &io::Error) -> &'static str {
 }
 
 /// The path from the root, with links on the way to it followed.
-fn whole(path: &Path) -> Result<PathBuf, String> {
+pub(super) fn whole(path: &Path) -> Result<PathBuf, String> {
     let shown = path.display();
     let Some(name) = path.file_name() else {
         return Err(format!("'{shown}' names no file; write for instance /dev/ttyV0"));
@@ -119,15 +119,14 @@ fn whole(path: &Path) -> Result<PathBuf, String> {
     };
     match parent.canonicalize() {
         Ok(parent) => Ok(parent.join(name)),
-        Err(error) => Err(format!(
-            "cannot make the link {shown}: {}: {error}; make the directory first",
-            parent.display()
-        )),
+        Err(error) => {
+            Err(format!("cannot make {shown}: {}: {error}; make the directory first", parent.display()))
+        }
     }
 }
 
 /// Makes sure that no other one of us has the link.
-fn claim(path: &Path) -> Result<UnixListener, String> {
+pub(super) fn claim(path: &Path) -> Result<UnixListener, String> {
     let shown = path.display();
     // FNV-1a: names of sockets are short
     let hash = path.as_os_str().as_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {

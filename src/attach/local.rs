@@ -13,8 +13,7 @@ pub(super) enum Step {
     Opened,
     /// The last one closed it, and all that they wrote has been read.
     Closed,
-    /// So many bytes for the far end are in the buffer. Requests that are waiting
-    /// ([`Local::next_ask`]) come before them.
+    /// So many bytes for the far end are in the buffer; [`Local::asks_before`] has what comes before.
     Data(usize),
     /// Requests are waiting.
     Asks,
@@ -28,7 +27,10 @@ pub(super) trait Local: Debug + Send {
     /// The device cannot go on.
     fn poll_next(&mut self, cx: &mut Context<'_>, buf: &mut [u8], wants: bool) -> Poll<io::Result<Step>>;
 
-    /// The next request of a program, in order.
+    /// The requests of programs that come before the data that was read last.
+    fn asks_before(&mut self) -> Vec<Request>;
+
+    /// The next request of a program; it comes after all data that was read.
     fn next_ask(&mut self) -> Option<Request>;
 
     /// All settings as they are to be, for a far end that knows none; requests that wait are taken back.
@@ -46,4 +48,10 @@ pub(super) trait Local: Debug + Send {
 
     /// Whether there is a far end that obeys requests.
     fn connected(&mut self, on: bool);
+
+    /// From now on data passes.
+    fn ready(&mut self) {}
+
+    /// What was read from programs is on its way.
+    fn sent(&mut self) {}
 }

@@ -4,10 +4,12 @@
 //! program <-> local device (tty) <-> relay <-> Channel (connect: telnet, TLS, TCP) <-> far server
 //! ```
 //!
-//! The local device ([`tty`]: a pseudo-terminal with a link) tells what programs do: opened, data,
+//! The local device ([`tty`]: a pseudo-terminal with a link; [`cuse`]: a character device of our own,
+//! which sees all that a program does to a serial port) tells what programs do: opened, data,
 //! settings, closed. The [`relay`] passes that on in order, and opens and closes the way to the far
 //! end. It is one task and one poll; every buffer has a bound.
 
+mod cuse;
 mod line;
 mod link;
 mod local;
@@ -40,6 +42,8 @@ pub struct Attach {
     pub group: Option<String>,
     /// Its mode; `None`: 0600, as the system makes it, or 0660 when it has a group.
     pub mode: Option<u32>,
+    /// A character device of our own (CUSE) instead of a pseudo-terminal and a link.
+    pub device: bool,
     /// The connection stays while no program has the terminal open.
     pub keep: bool,
     /// Settings before a program says others, and size and parity where it cannot say them.
@@ -56,7 +60,11 @@ pub struct Attach {
 /// Text for the user: what could not be done, with the path, and what helps.
 pub async fn run(options: Attach) -> Result<(), String> {
     let mut signals = Signals::new().map_err(|e| format!("cannot catch signals: {e}"))?;
-    let tty = tty::Tty::new(&options)?;
+    let device: Box<dyn local::Local> = if options.device {
+        Box::new(cuse::Device::new(&options)?)
+    } else {
+        Box::new(tty::Tty::new(&options)?)
+    };
     let Attach { url, link, keep, dtr, rts, .. } = options;
     let name = link.display().to_string();
     info!("{name} is {} at the far end", url.text());
@@ -64,7 +72,7 @@ pub async fn run(options: Attach) -> Result<(), String> {
     let line = url.has_line();
     let connector: Connector = url.into();
     let stack = Stack::alone(name.into(), connector);
-    let mut relay = Relay::new(Box::new(tty), stack, relay::Habits { keep, dtr, rts, line });
+    let mut relay = Relay::new(device, stack, relay::Habits { keep, dtr, rts, line });
     let mut alive = notify::watchdog_interval().map(interval);
     let result = loop {
         tokio::select! {

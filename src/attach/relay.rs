@@ -213,6 +213,7 @@ impl Relay {
             if !self.up.is_empty() {
                 warn!("{} bytes of a program that has left are lost", self.up.pending().len());
                 self.up.clear();
+                self.local.sent();
             }
             return false;
         }
@@ -243,9 +244,7 @@ impl Relay {
                 self.down.clear();
             }
             Step::Data(count) => {
-                while let Some(ask) = self.local.next_ask() {
-                    self.before.push_back(ask);
-                }
+                self.before.extend(self.local.asks_before());
                 self.up.waiting = 0..count;
             }
             Step::Asks => {}
@@ -366,6 +365,7 @@ impl Relay {
     /// From now on data passes.
     fn settled(&mut self) {
         self.stage = Stage::Settled;
+        self.local.ready();
         let name = self.stack.name();
         let again = std::mem::take(&mut self.troubled);
         match again.then(|| self.troubles.occurs("connected", std::time::Instant::now())) {
@@ -440,7 +440,12 @@ impl Relay {
             } else if !self.up.is_empty() {
                 match channel.poll_write(cx, self.up.pending()) {
                     Poll::Pending => break,
-                    Poll::Ready(Ok(count)) => self.up.consume(count),
+                    Poll::Ready(Ok(count)) => {
+                        self.up.consume(count);
+                        if self.up.is_empty() {
+                            self.local.sent();
+                        }
+                    }
                     Poll::Ready(Err(cause)) => {
                         self.lost(&cause.to_string());
                         return true;

@@ -476,6 +476,10 @@ impl Local for Tty {
         Poll::Pending
     }
 
+    fn asks_before(&mut self) -> Vec<Request> {
+        std::iter::from_fn(|| self.next_ask()).collect()
+    }
+
     fn next_ask(&mut self) -> Option<Request> {
         let ask = self.asks.pop_front()?;
         self.ledger.asked(&ask);

@@ -18,7 +18,8 @@ An IPv6 address stands in brackets. More: ?family=4, ?cert=FILE&key=FILE (TLS).
 
 Speed, stop bits, flow control and odd parity that a program sets on LINK travel to the far
 port; size and even parity cannot be seen on a pseudo-terminal and are given by --line, and
-so are modem lines by --dtr and --rts. Breaks and flushes stay here.
+so are modem lines by --dtr and --rts. Breaks and flushes stay here. With --cuse all of it
+travels, and modem lines and counts come back.
 
 Signals: SIGHUP connects again, SIGTERM and SIGINT end the program and remove LINK.
 Exit status: 0 ended by a signal, 1 mistake in arguments, or LINK could not be made.";
@@ -47,6 +48,9 @@ pub(super) struct AttachArgs {
     /// Set RTS after connecting
     #[arg(long = "rts", value_name = "on|off")]
     rts: Option<Switch>,
+    /// Make LINK a serial device of its own (root and the module cuse): nothing is lost on the way
+    #[arg(long = "cuse", action = ArgAction::SetTrue)]
+    cuse: bool,
     /// Stay connected while no program has the terminal open; DTR and RTS follow its being open
     #[arg(long = "keep", action = ArgAction::SetTrue)]
     keep: bool,
@@ -90,7 +94,18 @@ impl AttachArgs {
         }
         let on = |switch: Option<Switch>| switch.map(|switch| switch == Switch::On);
         let (dtr, rts) = (on(self.dtr), on(self.rts));
-        let attach = Attach { url, link: self.link, owner, group, mode, keep: self.keep, line, dtr, rts };
+        let attach = Attach {
+            url,
+            link: self.link,
+            owner,
+            group,
+            mode,
+            device: self.cuse,
+            keep: self.keep,
+            line,
+            dtr,
+            rts,
+        };
         Ok((attach, self.verbose))
     }
 }

@@ -21,3 +21,4 @@ pub(crate) use termios::configured as configured_settings;
 pub(crate) use termios::raw as raw_settings;
 /// Line settings that terminal settings stand for.
 pub(crate) use termios::settings as line_settings;
+pub(crate) use termios::speed_of;
