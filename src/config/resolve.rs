@@ -16,6 +16,8 @@ mod report;
 mod rotator;
 mod serial;
 
+pub(crate) use serial::mode_of as line_mode;
+
 use super::error::{Diagnostic, Severity, Span};
 use super::options;
 use super::raw::{RawConnection, RawFile, RawValue, Spanned};

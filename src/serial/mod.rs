@@ -19,5 +19,10 @@ pub(crate) use lock::{DeviceIdentity, holder as lock_holder, is_alive as process
 pub use modem::{Counters, ModemLines};
 pub use presence::{look, node_now, seems_there};
 
+/// The same with line settings.
+pub(crate) use termios::configured as configured_settings;
 /// Terminal settings with everything switched off that changes bytes, or makes signals of them.
 pub(crate) use termios::raw as raw_settings;
+/// Line settings that terminal settings stand for.
+pub(crate) use termios::settings as line_settings;
+pub(crate) use termios::speed_of;

@@ -115,6 +115,11 @@ pub(crate) fn set_break(fd: &impl AsRawFd, on: bool) -> io::Result<()> {
     ioctl_number(fd, if on { libc::TIOCSBRK } else { libc::TIOCCBRK }, 0)
 }
 
+/// `TIOCNXCL`: others may open the terminal (again).
+pub(crate) fn share(fd: &impl AsRawFd) -> io::Result<()> {
+    ioctl_number(fd, libc::TIOCNXCL, 0)
+}
+
 /// `TCFLSH` with `TCIFLUSH`, `TCOFLUSH` or `TCIOFLUSH`.
 pub(crate) fn flush(fd: &impl AsRawFd, queue: c_int) -> io::Result<()> {
     ioctl_number(fd, libc::TCFLSH, c_ulong::from(queue.unsigned_abs()))
