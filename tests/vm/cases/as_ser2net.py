@@ -43,11 +43,19 @@ def ended(client, seconds):
         return True
 
 
-def carrier(port):
-    """A connection, and whether the loss of DCD ends it."""
+def through(port):
+    """A connection on which data has gone in both directions, so that all is done that an open does."""
     client = connect(port)
     client.sendall(b"x")
     wait_for(lambda: usb.received().endswith(b"x"), 10, "the device open")
+    usb.send(b"y")
+    check(receive(client, 1) == b"y", "data from the adapter")
+    return client
+
+
+def carrier(port):
+    """Whether the loss of DCD ends a connection."""
+    client = through(port)
     usb.set_modem(dcd=False)
     result = ended(client, 3)
     usb.set_modem(dcd=True)
@@ -57,10 +65,7 @@ def carrier(port):
 
 def break_in(port):
     """What a raw client gets of a break between two letters."""
-    client = connect(port)
-    ready()
-    client.sendall(b"x")
-    wait_for(lambda: usb.received().endswith(b"x"), 10, "the device open")
+    client = through(port)
     usb.send(b"a")
     usb.error("break")
     usb.send(b"b")
@@ -73,9 +78,7 @@ def break_in(port):
 
 def errors_in(port):
     """What a raw client gets of characters with errors."""
-    client = connect(port)
-    client.sendall(b"x")
-    wait_for(lambda: usb.received().endswith(b"x"), 10, "the device open")
+    client = through(port)
     for kind in ("parity", "framing", "overrun"):
         usb.error(kind, b"E")
     usb.send(b"b")
@@ -139,6 +142,18 @@ def controls():
     return result
 
 
+def flow_controls():
+    """Flow control that a client sets and asks for, the answers, and what the adapter does."""
+    client = ComPort(3003)
+    client.baud(9600)
+    result = []
+    for value in (0, 3, 0, 2, 0, 1, 0, 13):
+        answer = client.control(value)
+        result.append((value, answer, usb.lines()["flow"]))
+    client.close()
+    return result
+
+
 def notices(line):
     """How many seconds it takes at most until a client is told that a line went off or on."""
     client = ComPort(3003)
@@ -178,6 +193,7 @@ for name, start in (("ser2net", start_ser2net), ("serbroker", start_broker)):
         ("breaks out", lambda: breaks_out(broker)),
         ("settings", settings),
         ("controls", controls),
+        ("flow control", flow_controls),
     )
     found[name] = {}
     for what, step in steps:
