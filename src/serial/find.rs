@@ -115,13 +115,13 @@ struct Port {
 }
 
 impl Port {
-    /// Reads what there is of the terminal `name`; `None` when no device is behind it. `base` is
-    /// `sysfs` without links.
-    fn read(sysfs: &Path, base: &Path, name: &str) -> Option<Self> {
+    /// Reads what there is of the terminal `name`; `None` when no device is behind it.
+    fn read(sysfs: &Path, name: &str) -> Option<Self> {
         let class = sysfs.join("class/tty").join(name);
         // consoles and pseudo-terminals have none; and `device` alone would end at the tty's parent
         class.join("device").symlink_metadata().ok()?;
-        let path = fs::canonicalize(&class).ok()?;
+        // a relative link through `devices`, without other links in it
+        let path = sysfs.join("class/tty").join(fs::read_link(&class).ok()?);
         let node = fs::read_to_string(class.join("uevent"))
             .ok()
             .and_then(|text| text.lines().find_map(|line| line.strip_prefix("DEVNAME=").map(str::to_owned)));
@@ -133,8 +133,11 @@ impl Port {
             text(directory, file).and_then(|text| u16::from_str_radix(text.trim(), 16).ok())
         };
         let mut places = Vec::new();
-        for directory in path.ancestors().skip(1).take_while(|directory| **directory != *base) {
+        for directory in path.ancestors().skip(1) {
             let own_name = directory.file_name().map(|name| name.to_string_lossy().into_owned());
+            if own_name.as_deref() == Some("devices") {
+                break;
+            }
             if directory.join("bInterfaceNumber").exists() {
                 let number = text(directory, "bInterfaceNumber");
                 port.interface = number.and_then(|text| u8::from_str_radix(text.trim(), 16).ok());
@@ -159,12 +162,10 @@ impl Port {
 /// The device nodes of all ports that a rule fits, in the order of their names. Reads a few files for
 /// each terminal that there is.
 pub fn find(rule: &Match, sysfs: &Path) -> Vec<String> {
-    let (Ok(base), Ok(entries)) = (fs::canonicalize(sysfs), fs::read_dir(sysfs.join("class/tty"))) else {
-        return Vec::new();
-    };
+    let Ok(entries) = fs::read_dir(sysfs.join("class/tty")) else { return Vec::new() };
     let mut nodes: Vec<String> = entries
         .filter_map(Result::ok)
-        .filter_map(|entry| Port::read(sysfs, &base, &entry.file_name().to_string_lossy()))
+        .filter_map(|entry| Port::read(sysfs, &entry.file_name().to_string_lossy()))
         .filter(|port| rule.fits(port))
         .map(|port| port.node)
         .collect();
@@ -236,7 +237,7 @@ mod tests {
             write(format!("{directory}/tty/{name}/uevent"), &format!("MAJOR=188\nMINOR=0\nDEVNAME={name}\n"));
             symlink(sys.join(directory), sys.join(format!("{directory}/tty/{name}/device"))).unwrap();
             fs::create_dir_all(sys.join("class/tty")).unwrap();
-            symlink(sys.join(format!("{directory}/tty/{name}")), sys.join("class/tty").join(name)).unwrap();
+            symlink(format!("../../{directory}/tty/{name}"), sys.join("class/tty").join(name)).unwrap();
         };
         device(usb, "05e3", "0608", None);
         device(&format!("{usb}/1-1.2"), "0403", "6001", Some("A50285BI"));
@@ -250,7 +251,7 @@ mod tests {
         tty("devices/platform/soc/3f201000.serial", "ttyAMA0");
         // a console has no device
         fs::create_dir_all(sys.join("devices/virtual/tty/tty1")).unwrap();
-        symlink(sys.join("devices/virtual/tty/tty1"), sys.join("class/tty/tty1")).unwrap();
+        symlink("../../devices/virtual/tty/tty1", sys.join("class/tty/tty1")).unwrap();
         dir
     }
 
