@@ -128,7 +128,9 @@ impl Port {
         {
             lookout.ticket = Some(hotplug.wait(wanted, cx.waker().clone()));
         }
-        lookout.next = now.checked_add(lookout.pause);
+        // a call that came during a look counts: what it is about may have come behind the look
+        let at = now + lookout.pause;
+        lookout.next = Some(lookout.next.map_or(at, |called| called.min(at)));
         lookout.pause = (lookout.pause * 2).min(self.conn.options.connector_retry.max(FIRST));
     }
 
