@@ -71,7 +71,7 @@ fn service(connection: &Connection, port: u16, announce: &Announce) -> Service {
         let node = node.as_deref().unwrap_or(device);
         all.extend(of_device(Path::new(node), Path::new(TERMINALS)));
     }
-    let by_default = if matches!(connection.accepter.listen, Listen::Udp(_)) { DATAGRAMS } else { SERVICE };
+    let by_default = if matches!(*connection.accepter.listen, Listen::Udp(_)) { DATAGRAMS } else { SERVICE };
     let domain = domain.as_deref().unwrap_or("local").trim_matches('.');
     Service {
         instance: name.clone().unwrap_or_else(|| connection.name.to_string()),

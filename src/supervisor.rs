@@ -40,9 +40,9 @@ pub struct Supervisor {
 
 impl Supervisor {
     /// A supervisor of no ports.
-    pub fn new(env: Environment) -> Self {
+    pub fn new(env: Arc<Environment>) -> Self {
         Self {
-            env: Arc::new(env),
+            env,
             running: HashMap::new(),
             told: Arc::default(),
             retired: Vec::new(),
@@ -148,7 +148,7 @@ impl Supervisor {
     async fn step(&mut self, step: Step) {
         match step {
             Step::Start(connection) => {
-                let (handle, task) = port::start(connection.clone(), Arc::clone(&self.env));
+                let (handle, task) = port::start(connection.clone(), self.env.clone());
                 let running = Running { connection: Arc::clone(&connection), handle, task };
                 self.running.insert(connection.name.clone(), running);
                 self.tell(connection);

@@ -336,7 +336,9 @@ impl Port {
             match open.device.apply(&line) {
                 Ok(actual) => {
                     open.line = actual;
-                    self.batch.set_line(&actual);
+                    if let Some(batch) = &mut self.batch {
+                        batch.set_line(&actual);
+                    }
                 }
                 Err(e) => self.complain("settings", &format!("the device refuses {line}: {e}")),
             }
