@@ -15,6 +15,8 @@ const TERMIOS2: usize = 44;
 const COUNTS: usize = 80;
 /// `struct winsize`.
 const WINDOW: usize = 8;
+/// `struct serial_struct`.
+const SERIAL: usize = if cfg!(target_pointer_width = "64") { 72 } else { 60 };
 /// Length of the break that `TCSBRK` asks for.
 const BREAK: Duration = Duration::from_millis(250);
 /// Longest break that `TCSBRKP` gets, a tenth of a second each.
@@ -75,6 +77,8 @@ pub(super) struct State {
     /// Output and input that wait, for those who ask.
     pub(super) waiting: (usize, usize),
     pub(super) exclusive: bool,
+    /// What a program set by `TIOCSSERIAL` (low latency), for those who look; nothing has to be done for it.
+    serial: [u8; SERIAL],
     /// In order, for the far end.
     pub(super) asks: Vec<Request>,
 }
@@ -101,6 +105,7 @@ impl State {
             counts: [0; 11],
             waiting: (0, 0),
             exclusive: false,
+            serial: [0; SERIAL],
             asks: Vec::new(),
         }
     }
@@ -214,6 +219,10 @@ impl State {
             (0, COUNTS)
         } else if is(libc::TIOCGWINSZ) {
             (0, WINDOW)
+        } else if is(TIOCGSERIAL) {
+            (0, SERIAL)
+        } else if is(TIOCSSERIAL) {
+            (SERIAL, 0)
         } else {
             (0, 0)
         };
@@ -272,6 +281,11 @@ impl State {
             _ if is(TIOCGEXCL) => word(self.exclusive.into()),
             // line discipline 0, and a window without a size
             _ if is(TIOCGETD) => word(0),
+            _ if is(TIOCGSERIAL) => Outcome::Done(self.serial.to_vec()),
+            _ if is(TIOCSSERIAL) => {
+                self.serial.iter_mut().zip(ioctl.input).for_each(|(to, from)| *to = *from);
+                Outcome::Done(Vec::new())
+            }
             _ if is(libc::TIOCGWINSZ) => Outcome::Done(vec![0; WINDOW]),
             _ if is(libc::TIOCSWINSZ) => Outcome::Done(Vec::new()),
             _ => Outcome::Failed(libc::ENOTTY),
@@ -357,6 +371,8 @@ const TCSBRKP: libc::Ioctl = 0x5425;
 const TIOCMIWAIT: libc::Ioctl = 0x545C;
 const TIOCGICOUNT: libc::Ioctl = 0x545D;
 const TIOCGETD: libc::Ioctl = 0x5424;
+const TIOCGSERIAL: libc::Ioctl = 0x541E;
+const TIOCSSERIAL: libc::Ioctl = 0x541F;
 /// `_IOR('T', 0x40, int)`.
 const TIOCGEXCL: libc::Ioctl = 0x8004_5440_u32 as libc::Ioctl;
 
@@ -457,6 +473,9 @@ mod tests {
         assert_eq!(ioctl(&mut state, libc::TCFLSH, 2, &[]), Outcome::Flush(Purge::Both));
         assert_eq!(ioctl(&mut state, libc::TCFLSH, 9, &[]), Outcome::Failed(libc::EINVAL));
         assert_eq!(ioctl(&mut state, TIOCMIWAIT, 0x20, &[]), Outcome::Wait(CTS));
+        let low_latency = [7; SERIAL];
+        assert_eq!(ioctl(&mut state, TIOCSSERIAL, 0, &low_latency), done(&[]));
+        assert_eq!(ioctl(&mut state, TIOCGSERIAL, 0, &[]), done(&low_latency));
         assert_eq!(ioctl(&mut state, libc::TIOCSCTTY, 0, &[]), Outcome::Failed(libc::ENOTTY));
         assert_eq!(ioctl(&mut state, libc::TIOCEXCL, 0, &[]), done(&[]));
         assert_eq!(ioctl(&mut state, TIOCGEXCL, 0, &[]), done(&1_u32.to_ne_bytes()));

@@ -8,12 +8,14 @@ far broker on /dev/vm/a <-> attach: /dev/ttyV0 (the program); /dev/vm/b is the f
 import fcntl
 import hashlib
 import os
+import pty
 import select
 import struct
 import subprocess
 import termios
 import threading
 import time
+import tty
 
 from guest import MODEM, Serial, check, modprobe, start_broker, wait_for
 
@@ -217,7 +219,41 @@ def main():
     check(cpu() - before <= 2, "idle it takes no processor time")
     program.close()
     attach.stop()
+    much()
     print("all passed")
+
+
+def much():
+    """Much data, of all byte values, both ways, through a far device that takes it as fast as it comes."""
+    master, slave = pty.openpty()
+    tty.setraw(slave)
+    broker = start_broker(
+        "%YAML 1.1\n---\n"
+        "connection: &much\n  accepter: telnet(rfc2217),tcp,127.0.0.1,4001\n"
+        f"  connector: serialdev,{os.ttyname(slave)},115200n81,local\n"
+        "  options:\n    chardelay: false\n"
+    )
+
+    def echo():
+        while True:
+            piece = os.read(master, 4096)
+            while piece:
+                piece = piece[os.write(master, piece) :]
+
+    threading.Thread(target=echo, daemon=True).start()
+    attach = Attach("rfc2217://127.0.0.1:4001", DEVICE)
+    program = Serial(DEVICE, 115200)
+    sent = b"".join(hashlib.sha512(b"%d" % number).digest() for number in range(8000))
+    writer = threading.Thread(target=lambda: program.write(sent, 60))
+    begin = time.monotonic()
+    writer.start()
+    got = program.read(len(sent), 60)
+    writer.join()
+    check(got == sent, "all bytes came back")
+    print(f"{len(sent)} bytes there and back in {time.monotonic() - begin:.1f} s")
+    program.close()
+    attach.stop()
+    broker.stop()
 
 
 main()
