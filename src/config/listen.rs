@@ -1,7 +1,6 @@
 //! The model of accepters: what listens, and the filters on top of it.
 
-use super::Connector;
-use super::connector::Filter;
+use super::connector::{Connector, Filter};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;

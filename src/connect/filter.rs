@@ -43,6 +43,11 @@ pub(super) trait Filter: Debug + Send {
         self.below().request(request)
     }
 
+    /// See [`Channel::window`].
+    fn window(&mut self, columns: u16, rows: u16) {
+        self.below().window(columns, rows);
+    }
+
     /// See [`Channel::event`].
     fn event(&mut self) -> Option<Event> {
         self.below().event()
@@ -79,7 +84,7 @@ impl<F: Filter> Channel for F {
     }
 
     fn window(&mut self, columns: u16, rows: u16) {
-        self.below().window(columns, rows);
+        Filter::window(self, columns, rows);
     }
 
     fn can_wait(&mut self) -> bool {

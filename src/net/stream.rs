@@ -4,11 +4,13 @@ use super::{dial, stdio, udp};
 use crate::connect::Filtered;
 use crate::serial::sys;
 use socket2::SockRef;
+use std::future::Future;
 use std::io::{self, Read as _};
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::mem::MaybeUninit;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
@@ -202,6 +204,40 @@ impl Stream {
         count.unwrap_or(0)
     }
 
+    /// The other end has closed or broken the connection off. What it sent before may still be there to
+    /// be read.
+    pub fn has_left(&mut self) -> bool {
+        let left = |ready: Poll<io::Result<Ready>>| matches!(ready, Poll::Ready(Ok(ready)) if ready.is_read_closed());
+        // only looked at: whoever reads is woken
+        let cx = &mut Context::from_waker(Waker::noop());
+        let tcp = |s: &TcpStream, cx: &mut Context<'_>| left(pin!(s.ready(Interest::READABLE)).poll(cx));
+        let unix = |s: &UnixStream, cx: &mut Context<'_>| left(pin!(s.ready(Interest::READABLE)).poll(cx));
+        match self {
+            Self::Tcp(s) => tcp(s, cx),
+            Self::Unix(s) => unix(s, cx),
+            Self::Tls(s) => match s.get_ref().0 {
+                Socket::Tcp(s) => tcp(s, cx),
+                Socket::Unix(s) => unix(s, cx),
+            },
+            Self::Filtered(s) => s.stream().is_some_and(Self::has_left),
+            Self::Udp(_) | Self::Stdio(_) | Self::Dialled(_) => false,
+        }
+    }
+
+    /// Ready when the other end has gone and left nothing to be read. Nothing is taken off the stream.
+    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Tcp(s) => poll_tcp_gone(s, cx),
+            Self::Unix(s) => poll_unix_gone(s, cx),
+            Self::Tls(s) => match s.get_ref().0 {
+                Socket::Tcp(s) => poll_tcp_gone(s, cx),
+                Socket::Unix(s) => poll_unix_gone(s, cx),
+            },
+            Self::Filtered(s) => s.stream().map_or(Poll::Pending, |inner| inner.poll_gone(cx)),
+            Self::Udp(_) | Self::Stdio(_) | Self::Dialled(_) => Poll::Pending,
+        }
+    }
+
     /// Brings what is held back onto the wire; nothing to do on plain sockets.
     ///
     /// # Errors
@@ -227,6 +263,28 @@ impl Stream {
             Self::Dialled(s) => s.poll_close(cx).map(Ok),
             Self::Filtered(s) => s.poll_goodbye(cx),
             other => other.poll_flush(cx),
+        }
+    }
+}
+
+fn poll_tcp_gone(stream: &TcpStream, cx: &mut Context<'_>) -> Poll<()> {
+    match ready!(stream.poll_peek(cx, &mut ReadBuf::new(&mut [0]))) {
+        Ok(0) | Err(_) => Poll::Ready(()),
+        Ok(_) => Poll::Pending,
+    }
+}
+
+fn poll_unix_gone(stream: &UnixStream, cx: &mut Context<'_>) -> Poll<()> {
+    loop {
+        if ready!(stream.poll_read_ready(cx)).is_err() {
+            return Poll::Ready(());
+        }
+        let mut byte = [MaybeUninit::uninit()];
+        match stream.try_io(Interest::READABLE, || SockRef::from(stream).peek(&mut byte)) {
+            Ok(0) => return Poll::Ready(()),
+            Ok(_) => return Poll::Pending,
+            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(_) => return Poll::Ready(()),
         }
     }
 }

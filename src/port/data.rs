@@ -32,6 +32,9 @@ impl Port {
             if self.sessions[i].held.is_some() {
                 self.resume_held(cx, i);
             }
+            if !self.sessions[i].greeted {
+                self.look_who_waits(cx, i);
+            }
             let session = &self.sessions[i];
             let readable = session.greeted
                 && session.ending.is_none()
@@ -40,6 +43,17 @@ impl Port {
             if readable && self.to_dev.is_empty() {
                 self.read_client(cx, i);
             }
+        }
+    }
+
+    /// A client that has gone while it waited for the device to be opened. One that has sent something
+    /// waits on: that is to arrive.
+    fn look_who_waits(&mut self, cx: &mut Context<'_>, index: usize) {
+        let session = &mut self.sessions[index];
+        let waits = session.ending.is_none() && session.dialled.is_none();
+        if waits && session.stream.poll_gone(cx).is_ready() {
+            session.ending = Some(CloseReason::Peer);
+            self.moved = true;
         }
     }
 
@@ -188,7 +202,10 @@ impl Port {
                     data = &data[n..];
                 }
                 Poll::Ready(Err(e)) => return self.write_failed(cx, &e, data.len()),
-                Poll::Pending => break,
+                Poll::Pending => {
+                    open.stalls(self.now);
+                    break;
+                }
             }
         }
         self.to_dev.push(data);
@@ -204,9 +221,10 @@ impl Port {
                     self.taps.wrote_device(self.now);
                     self.to_dev.consume(n);
                     self.carried = true;
+                    open.moves();
                 }
                 Poll::Ready(Err(e)) => return self.write_failed(cx, &e, 0),
-                Poll::Pending => return,
+                Poll::Pending => return open.stalls(self.now),
             }
         }
         if let DeviceState::Open(open) = &mut self.dev

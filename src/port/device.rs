@@ -24,6 +24,8 @@ use std::time::{Duration, Instant};
 use tokio::task::{JoinError, JoinHandle};
 use tracing::{info, warn};
 
+/// A client that has gone keeps its place for so long while the device takes nothing.
+const GONE_LIMIT: Duration = Duration::from_secs(5);
 /// How often modem lines and error counters are looked at; ser2net looks once a second too.
 const LOOK: Duration = Duration::from_secs(1);
 /// How often the driver is asked whether its output is out while a device is being closed.
@@ -85,6 +87,20 @@ pub(super) struct OpenDevice {
     opened_at: Instant,
     /// Next look at modem lines and counters.
     look_at: Option<Instant>,
+    /// While it takes nothing: next look at who has gone meanwhile.
+    stalled: Option<Instant>,
+}
+
+impl OpenDevice {
+    /// It takes nothing at present.
+    pub(super) fn stalls(&mut self, now: Instant) {
+        self.stalled.get_or_insert(now + GONE_LIMIT);
+    }
+
+    /// It took something.
+    pub(super) fn moves(&mut self) {
+        self.stalled = None;
+    }
 }
 
 /// Progress of the last output before a device is closed.
@@ -120,10 +136,10 @@ impl DeviceState {
 
     pub(super) fn deadlines(&self) -> impl Iterator<Item = Instant> {
         let times = match self {
-            Self::Open(open) => [open.break_until, open.look_at],
-            Self::Closing(_, drain) => [Some(drain.look_at), None],
-            Self::Opening(_, hangs_at) => [*hangs_at, None],
-            _ => [None, None],
+            Self::Open(open) => [open.break_until, open.look_at, open.stalled],
+            Self::Closing(_, drain) => [Some(drain.look_at), None, None],
+            Self::Opening(_, hangs_at) => [*hangs_at, None, None],
+            _ => [None; 3],
         };
         times.into_iter().flatten()
     }
@@ -197,6 +213,7 @@ impl Port {
             lost: false,
             opened_at: self.now,
             look_at: None,
+            stalled: None,
             device,
         }));
         let text = |port: &Self, t: &Option<Template>| t.as_ref().map(|t| port.fill(t, None, None));
@@ -431,9 +448,30 @@ impl Port {
             self.moved = true;
         }
         let Some(open) = self.dev.open() else { return };
+        if open.stalled.is_some_and(|at| at <= now) {
+            open.stalled = None;
+            if !self.to_dev.is_empty() {
+                open.stalls(now);
+                self.end_those_who_left();
+            }
+        }
+        let Some(open) = self.dev.open() else { return };
         if open.look_at.is_some_and(|at| at <= now) {
             open.look_at = Some(now + LOOK);
             self.look(cx);
+        }
+    }
+
+    /// Ends clients that have gone while the device takes nothing: what they sent last could only be
+    /// kept for them, and with it their place, for ever.
+    fn end_those_who_left(&mut self) {
+        for session in &mut self.sessions {
+            if session.ending.is_none() && session.stream.has_left() {
+                // so what it sent is counted as lost
+                session.deaf.get_or_insert((CloseReason::Peer, self.now));
+                session.ending = Some(CloseReason::Peer);
+                self.moved = true;
+            }
         }
     }
 
