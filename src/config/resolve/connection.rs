@@ -69,7 +69,7 @@ pub(super) fn resolve(raw: &RawConnection, common: &Common) -> Resolved {
             accepter,
             connector,
             timeout,
-            options,
+            options: Arc::new(options),
         }),
         _ => None,
     };
