@@ -32,7 +32,7 @@ fn becomes(text: &str, expected: &str) {
 
 fn read(text: &str) -> Config {
     let source = Arc::new(Source::new("t.yaml", text));
-    let (raw, diagnostics) = load::load_source(&source, Path::new("t.yaml"));
+    let Text { file: raw, diagnostics, .. } = load::load_source(&source, Path::new("t.yaml"));
     let (config, more) = resolve::resolve(&raw);
     let said: Vec<_> = diagnostics.iter().chain(&more).filter(|d| d.severity > Severity::Warning).collect();
     assert!(said.is_empty(), "{said:?}\n{text}");
