@@ -44,7 +44,7 @@ pub fn reconcile(running: &Told, desired: &[Arc<Connection>]) -> Vec<Step> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Accepter, Connector, Listen, Options};
+    use crate::config::{Accepter, Connector, Listen};
     use crate::serial::settings::DeviceConfig;
 
     fn connection(name: &str, path: &str) -> Connection {
@@ -57,11 +57,11 @@ mod tests {
                 telnet: None,
                 tls: None,
                 filters: None,
-                listen: Listen::Dummy,
+                listen: Arc::new(Listen::Dummy),
             },
             connector: Connector::serial(path, device),
             timeout: None,
-            options: Options::default(),
+            options: Arc::default(),
         }
     }
 

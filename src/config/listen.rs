@@ -13,11 +13,11 @@ pub struct Accepter {
     /// Telnet on the stream, outermost.
     pub telnet: Option<TelnetOptions>,
     /// TLS below telnet; only on top of [`Listen::Tcp`] and [`Listen::Unix`].
-    pub tls: Option<TlsOptions>,
+    pub tls: Option<Box<TlsOptions>>,
     /// Filters that only few have.
     pub filters: Option<Box<ClientFilters>>,
     /// The transport.
-    pub listen: Listen,
+    pub listen: Arc<Listen>,
 }
 
 /// Filters on the streams of clients (`trace`, `ratelimit`, `msgdelim`), outermost first. TLS is below

@@ -402,6 +402,7 @@ fn accepter() -> impl Strategy<Value = Accepter> {
                 .partition(|filter| telnet.is_some() && matches!(filter, Filter::Trace(_)));
             let filters =
                 Some(Box::new(ClientFilters { above, below })).filter(|f| **f != ClientFilters::default());
+            let (tls, listen) = (tls.map(Box::new), Arc::new(listen));
             let mut accepter = Accepter { text: "".into(), telnet, tls, filters, listen };
             accepter.text = model::accepter_text(&accepter, false).into();
             accepter
@@ -477,7 +478,7 @@ fn config() -> impl Strategy<Value = Config> {
             accepter,
             connector,
             timeout: timeout.map(|t| Duration::from_secs(t.into())),
-            options: Options { traces, ..options },
+            options: Arc::new(Options { traces, ..options }),
         },
     );
     let names = proptest::collection::btree_set(any_text().prop_filter("empty", |t| !t.is_empty()), 0..4);
@@ -495,8 +496,9 @@ fn config() -> impl Strategy<Value = Config> {
             let named = connections.into_iter().zip(names).enumerate().map(|(i, (mut c, name))| {
                 c.name = name.into();
                 // some of the connections use some of the LEDs
-                c.options.led_tx = leds.get(i).cloned();
-                c.options.led_rx = leds.get(i / 2).cloned();
+                let options = Arc::make_mut(&mut c.options);
+                options.led_tx = leds.get(i).cloned();
+                options.led_rx = leds.get(i / 2).cloned();
                 c
             });
             Config {

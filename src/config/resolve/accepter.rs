@@ -11,6 +11,7 @@ use crate::config::options::{self, Place, Value};
 use crate::config::raw::Spanned;
 use crate::config::{Accepter, ClientFilters, Listen, TelnetOptions, TlsOptions};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Resolves an accepter string. `None`, with a report, when it cannot be run.
 pub(super) fn resolve(
@@ -38,6 +39,7 @@ pub(super) fn resolve(
         let span = sub_span(text, &ssl.map_or(0..0, |layer| layer.name.place.clone()));
         report.refused(span, "ssl on something else than tcp and unix", "put tcp or unix below ssl");
     }
+    let (tls, listen) = (tls.map(Box::new), Arc::new(listen));
     Some(Accepter { text: text.value.as_str().into(), telnet, tls, filters, listen })
 }
 
