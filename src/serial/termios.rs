@@ -126,6 +126,15 @@ pub(crate) fn settings(now: &Termios2, asked: &LineSettings, is_pty: bool) -> Li
     }
 }
 
+/// The speed that control flags stand for; `None`: one without a constant (`BOTHER`).
+pub(crate) fn speed_of(flags: tcflag_t) -> Option<u32> {
+    let constant = flags & libc::CBAUD;
+    if constant == libc::B0 {
+        return Some(0);
+    }
+    STANDARD.iter().find(|(_, known)| *known == constant).map(|(rate, _)| *rate)
+}
+
 /// The saved settings as they are put back at close.
 ///
 /// `HUPCL` acts at the very close, so of all settings it is this one that decides whether DTR and RTS
