@@ -1,7 +1,7 @@
 //! What a port has open: a serial device, or the channel of another connector.
 
 use crate::connect::{Channel, FarLine};
-use crate::serial::modem::{Counters, ModemLines};
+use crate::serial::modem::{Counters, Look, ModemLines};
 use crate::serial::request::Purge;
 use crate::serial::settings::LineSettings;
 use crate::serial::{Device, IoFailure};
@@ -97,6 +97,29 @@ impl Attached {
         match self {
             Self::Serial(device) => device.error_counters(),
             Self::Channel(_) => None,
+        }
+    }
+
+    /// Begins or ends to watch the modem lines; [`poll_edges`](Self::poll_edges) tells of changes.
+    pub(super) fn watch_modem(&mut self, on: bool) -> io::Result<()> {
+        match self {
+            Self::Serial(device) => device.watch_modem(on),
+            Self::Channel(_) => Ok(()),
+        }
+    }
+
+    pub(super) fn poll_edges(&self, cx: &Context<'_>) -> Poll<()> {
+        match self {
+            Self::Serial(device) => device.poll_edges(cx),
+            Self::Channel(_) => Poll::Pending,
+        }
+    }
+
+    /// What the watch has seen, and behind it what is so now.
+    pub(super) fn look(&self, modem: bool) -> Vec<Look> {
+        match self {
+            Self::Serial(device) => device.look(modem),
+            Self::Channel(_) => Vec::new(),
         }
     }
 

@@ -4,14 +4,14 @@ use super::actor::{Phase, Port};
 use super::attached::Attached;
 use super::batch::{Batch, char_time};
 use super::matcher::Matcher;
+use super::notices::Looks;
 use super::template;
 use crate::clock::LocalTime;
 use crate::config::Template;
 use crate::config::connector::Target;
 use crate::connect::{self, ConnectError, Opening, Stack};
-use crate::metrics::{CloseReason, DeviceFailure, DropDirection, DropReason, PortState, SerialError};
+use crate::metrics::{CloseReason, DeviceFailure, DropDirection, DropReason, PortState};
 use crate::net::peer::Peer;
-use crate::serial::request::Notice;
 use crate::serial::settings::LineSettings;
 use crate::serial::{Counters, Device, IoFailure, ModemLines, OpenError, OpenErrorKind, Opened};
 use std::fmt;
@@ -23,8 +23,6 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
-/// How often modem lines and error counters are looked at; ser2net looks once a second too.
-const LOOK: Duration = Duration::from_secs(1);
 /// How often the driver is asked whether its output is out while a device is being closed.
 const DRAIN_LOOK: Duration = Duration::from_millis(10);
 /// Drivers of USB adapters count what is left in packets of so many characters; the time that one
@@ -74,10 +72,9 @@ pub(super) struct OpenDevice {
     /// Modem state that the far end of a connector told last, without its changes.
     pub(super) far_modem: u8,
     /// What the driver counted when it was asked last; `None`: it does not count.
-    counters: Option<Counters>,
+    pub(super) counters: Option<Counters>,
     opened_at: Instant,
-    /// Next look at modem lines and counters.
-    look_at: Option<Instant>,
+    pub(super) looks: Looks,
 }
 
 /// Progress of the last output before a device is closed.
@@ -113,7 +110,7 @@ impl DeviceState {
 
     pub(super) fn deadlines(&self) -> impl Iterator<Item = Instant> {
         let times = match self {
-            Self::Open(open) => [open.break_until, open.look_at],
+            Self::Open(open) => [open.break_until, open.looks.due()],
             Self::Closing(_, drain) => [Some(drain.look_at), None],
             _ => [None, None],
         };
@@ -181,7 +178,7 @@ impl Port {
             has_modem,
             far_modem: 0,
             opened_at: self.now,
-            look_at: None,
+            looks: Looks::default(),
             device,
         }));
         let text = |port: &Self, t: &Option<Template>| t.as_ref().map(|t| port.fill(t, None, None));
@@ -364,20 +361,6 @@ impl Port {
         self.end_all(CloseReason::DeviceLost);
     }
 
-    /// Decides whether modem lines and counters are to be looked at.
-    pub(super) fn schedule_look(&mut self) {
-        let watched = self.sessions.iter().any(|s| s.codec.as_ref().is_some_and(|codec| codec.agreed()));
-        let now = self.now;
-        if let Some(open) = self.dev.open() {
-            let wanted = open.counters.is_some() || (watched && open.has_modem);
-            match (wanted, open.look_at) {
-                (true, None) => open.look_at = Some(now + LOOK),
-                (false, Some(_)) => open.look_at = None,
-                _ => {}
-            }
-        }
-    }
-
     pub(super) fn poll_device_timers(&mut self, cx: &mut Context<'_>) {
         let now = self.now;
         let Some(open) = self.dev.open() else { return };
@@ -388,51 +371,7 @@ impl Port {
             let _ = open.device.set_break(false);
             self.moved = true;
         }
-        let Some(open) = self.dev.open() else { return };
-        if open.look_at.is_some_and(|at| at <= now) {
-            open.look_at = Some(now + LOOK);
-            self.look(cx);
-        }
-    }
-
-    /// Looks at modem lines and error counters and tells clients and metrics what is new.
-    pub(super) fn look(&mut self, cx: &mut Context<'_>) {
-        let Some(open) = self.dev.open() else { return };
-        let mut notices = Vec::new();
-        if open.has_modem
-            && let Ok(lines) = open.device.modem_lines()
-        {
-            let state = lines.state(Some(open.modem));
-            if state != open.modem.state(None) {
-                notices.push(Notice::Modem(state));
-            }
-            open.modem = lines;
-        }
-        if let Some(before) = open.counters
-            && let Some(after) = open.device.error_counters()
-        {
-            let line = after.state_since(before);
-            if line != 0 {
-                notices.push(Notice::Line(line));
-            }
-            open.counters = Some(after);
-            for (kind, count) in [
-                (SerialError::Overrun, after.overrun.wrapping_sub(before.overrun)),
-                (SerialError::Frame, after.frame.wrapping_sub(before.frame)),
-                (SerialError::Parity, after.parity.wrapping_sub(before.parity)),
-                (SerialError::Break, after.breaks.wrapping_sub(before.breaks)),
-                (SerialError::BufferOverrun, after.buffer_overrun.wrapping_sub(before.buffer_overrun)),
-            ] {
-                if count > 0 {
-                    self.report.metrics().serial_errors(kind, count.into());
-                }
-            }
-        }
-        for notice in notices {
-            for session in &mut self.sessions {
-                session.send_notice(cx, notice, false);
-            }
-        }
+        self.poll_notices(cx);
     }
 
     /// Fills in the escapes of a string. `line`: the settings for `\B`, where there are any yet.

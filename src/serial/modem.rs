@@ -1,6 +1,7 @@
 //! Modem lines and error counters, and the state bytes of RFC 2217 made from them.
 
 use super::sys;
+use std::os::fd::AsRawFd;
 
 /// The modem lines of a port, as `TIOCMGET` gives them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -63,6 +64,14 @@ pub struct Counters {
     pub breaks: u32,
     /// Characters lost because the buffer of the kernel was full.
     pub buffer_overrun: u32,
+    /// Edges of CTS.
+    pub cts: u32,
+    /// Edges of DSR.
+    pub dsr: u32,
+    /// Edges of RI; some drivers count only its ends.
+    pub ri: u32,
+    /// Edges of DCD.
+    pub cd: u32,
 }
 
 impl Counters {
@@ -76,6 +85,10 @@ impl Counters {
             parity: raw.parity.cast_unsigned(),
             breaks: raw.brk.cast_unsigned(),
             buffer_overrun: raw.buf_overrun.cast_unsigned(),
+            cts: raw.cts.cast_unsigned(),
+            dsr: raw.dsr.cast_unsigned(),
+            ri: raw.rng.cast_unsigned(),
+            cd: raw.dcd.cast_unsigned(),
         }
     }
 
@@ -88,6 +101,51 @@ impl Counters {
             | u8::from(self.frame != before.frame) << 3
             | u8::from(self.parity != before.parity) << 2
             | u8::from(overrun) << 1
+    }
+
+    /// Which modem lines moved since `before`, as bits 3 to 0 of the modem state byte. A pulse that
+    /// was over before anybody looked shows here alone.
+    pub fn edges_since(self, before: Self) -> u8 {
+        u8::from(self.cts != before.cts)
+            | u8::from(self.dsr != before.dsr) << 1
+            | u8::from(self.ri != before.ri) << 2
+            | u8::from(self.cd != before.cd) << 3
+    }
+}
+
+/// What a look at a device shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Look {
+    /// The modem lines; `None` where there are none, or when nobody asked for them.
+    pub lines: Option<ModemLines>,
+    /// What the driver counted; `None` where it does not count.
+    pub counters: Option<Counters>,
+}
+
+impl Look {
+    /// The modem state byte of RFC 2217, with the changes since `before`.
+    pub fn modem_state(self, before: Self) -> u8 {
+        let lines = self.lines.unwrap_or_default();
+        let edges = match (self.counters, before.counters) {
+            (Some(now), Some(before)) => now.edges_since(before),
+            _ => 0,
+        };
+        lines.state(before.lines) | edges
+    }
+
+    /// Whether a modem line has moved since `before`.
+    pub(super) fn moved_since(&self, before: &Self) -> bool {
+        self.modem_state(*before) & 0x0f != 0
+    }
+
+    /// Looks now. Asking for the modem lines can take a USB adapter a millisecond; counters are
+    /// kept in memory.
+    pub(super) fn at(file: &impl AsRawFd, modem: bool) -> Self {
+        Self {
+            // the lines first: an edge behind them shows in the counters, so it is not overlooked
+            lines: if modem { sys::modem_bits(file).ok().map(ModemLines::from_bits) } else { None },
+            counters: sys::counters(file).ok().map(|raw| Counters::from_raw(&raw)),
+        }
     }
 }
 
@@ -118,5 +176,10 @@ mod tests {
         assert_eq!(Counters { parity: 2, ..before }.state_since(before), 0x04);
         assert_eq!(Counters { overrun: 1, ..before }.state_since(before), 0x02);
         assert_eq!(Counters { buffer_overrun: 1, ..before }.state_since(before), 0x02);
+        // edges of modem lines are no line errors, and the other way round
+        let edges = Counters { cts: 1, dsr: 2, ri: 3, cd: 4, ..before };
+        assert_eq!((edges.state_since(before), edges.edges_since(before)), (0, 0x0f));
+        assert_eq!(Counters { ri: 1, ..before }.edges_since(before), 0x04);
+        assert_eq!(Counters { breaks: 1, ..before }.edges_since(before), 0);
     }
 }

@@ -43,8 +43,8 @@ pub struct LineSettings {
     pub flow: Flow,
     /// Ignore the modem control lines (`CLOCAL`).
     pub local: bool,
-    /// Drop DTR and RTS when the device is closed (`HUPCL`).
-    pub hangup_when_done: bool,
+    /// Whether DTR and RTS drop when the device is closed (`HUPCL`); `None`: as the device was found.
+    pub hangup_when_done: Option<bool>,
 }
 
 impl Default for LineSettings {
@@ -57,7 +57,7 @@ impl Default for LineSettings {
             stop: 1,
             flow: Flow::default(),
             local: false,
-            hangup_when_done: false,
+            hangup_when_done: None,
         }
     }
 }
@@ -104,6 +104,8 @@ pub struct DeviceConfig {
     pub read_only: bool,
     /// RS-485 direction control, programmed by `TIOCSRS485`.
     pub rs485: Option<Rs485>,
+    /// Have the driver hand over what it receives at once (`ASYNC_LOW_LATENCY`).
+    pub low_latency: bool,
     /// Longest time, in milliseconds, that unsent output is waited for at close; `None`: no limit.
     pub drain_ms: Option<u32>,
     /// Longest time, in milliseconds, that is waited at close while no character goes out; `None`:
@@ -124,6 +126,7 @@ impl DeviceConfig {
             write_only: false,
             read_only: false,
             rs485: None,
+            low_latency: false,
             drain_ms: None,
             stall_ms: Some(500),
         }

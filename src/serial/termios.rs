@@ -84,7 +84,7 @@ pub(crate) fn configured(old: &Termios2, line: &LineSettings) -> Termios2 {
         (line.stop == 2, libc::CSTOPB),
         (line.flow.rtscts, libc::CRTSCTS),
         (line.local, libc::CLOCAL),
-        (line.hangup_when_done, libc::HUPCL),
+        (line.hangup_when_done == Some(true), libc::HUPCL),
     ];
     for (_, bit) in flags.into_iter().filter(|(on, _)| *on) {
         new.c_cflag |= bit;
@@ -121,19 +121,20 @@ pub(crate) fn settings(now: &Termios2, asked: &LineSettings, is_pty: bool) -> Li
         stop: if has(libc::CSTOPB) { 2 } else { 1 },
         flow: Flow { xonxoff: now.c_iflag & libc::IXON != 0, rtscts: has(libc::CRTSCTS) },
         local: has(libc::CLOCAL),
-        hangup_when_done: has(libc::HUPCL),
+        hangup_when_done: if has(libc::HUPCL) { Some(true) } else { asked.hangup_when_done.filter(|on| !on) },
     }
 }
 
 /// The saved settings as they are put back at close.
 ///
-/// `HUPCL` stays as configured: it acts at the very close, so the saved one (which the kernel sets
-/// by default) would drop DTR on everybody, and `hangup-when-done` would never do anything.
-pub(crate) fn restored(saved: &Termios2, hangup_when_done: bool) -> Termios2 {
+/// `HUPCL` acts at the very close, so of all settings it is this one that decides whether DTR and RTS
+/// drop. The kernel sets it by default.
+pub(crate) fn restored(saved: &Termios2, hangup_when_done: Option<bool>) -> Termios2 {
     let mut new = *saved;
-    new.c_cflag &= !libc::HUPCL;
-    if hangup_when_done {
-        new.c_cflag |= libc::HUPCL;
+    match hangup_when_done {
+        Some(true) => new.c_cflag |= libc::HUPCL,
+        Some(false) => new.c_cflag &= !libc::HUPCL,
+        None => {}
     }
     new
 }
@@ -163,7 +164,7 @@ mod tests {
                             stop: 1 + (bits & 1),
                             flow: Flow { xonxoff: on(1), rtscts: on(2) },
                             local: on(3),
-                            hangup_when_done: on(4),
+                            hangup_when_done: on(4).then_some(true),
                         };
                         // once more from there: nothing of earlier settings may linger
                         let bits = configured(&configured(&old, &line), &line);

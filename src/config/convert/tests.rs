@@ -387,12 +387,11 @@ fn connector() -> impl Strategy<Value = Connector> {
         Just(Parity::Mark),
         Just(Parity::Space)
     ];
-    let line = (10u32..=2_147_483_647, 5u8..=8, parity, 1u8..=2, any::<[bool; 4]>()).prop_map(
-        |(baud, size, parity, stop, [xonxoff, rtscts, local, hangup_when_done])| {
+    let line = (10u32..=2_147_483_647, 5u8..=8, parity, 1u8..=2, any::<([bool; 3], Option<bool>)>())
+        .prop_map(|(baud, size, parity, stop, ([xonxoff, rtscts, local], hangup_when_done))| {
             let flow = Flow { xonxoff, rtscts };
             LineSettings { baud, size, parity, stop, flow, local, hangup_when_done }
-        },
-    );
+        });
     let rs485 = (any::<u32>(), any::<u32>(), any::<[bool; 4]>()).prop_map(
         |(delay_before_ms, delay_after_ms, [rts_on_send, rts_after_send, rx_during_tx, terminate_bus])| {
             Rs485 {
@@ -407,25 +406,37 @@ fn connector() -> impl Strategy<Value = Connector> {
     );
     let path = "/dev/[a-zA-Z0-9:=(){}*#.-]{1,12}";
     let lines = (of(any::<bool>()), of(any::<bool>()));
-    (path, line, any::<[bool; 3]>(), lines, of(rs485), of(0u32..1000), of(0u32..1000), any::<bool>())
-        .prop_map(|(path, line, [nobreak, uucp_lock, only], (dtr, rts), rs485, drain, char_drain, writes)| {
-            let device = DeviceConfig {
-                path: path.into(),
+    (path, line, any::<[bool; 4]>(), lines, of(rs485), of(0u32..1000), of(0u32..1000), any::<bool>())
+        .prop_map(
+            |(
+                path,
                 line,
-                nobreak,
-                uucp_lock,
-                dtr,
-                rts,
-                write_only: only && writes,
-                read_only: only && !writes,
+                [nobreak, uucp_lock, only, low_latency],
+                (dtr, rts),
                 rs485,
-                drain_ms: drain.map(|d| d * 10),
-                stall_ms: char_drain.map(|d| d * 10),
-            };
-            let mut connector = Connector::serial("", device);
-            connector.text = model::connector_text(&connector, false).into();
-            connector
-        })
+                drain,
+                char_drain,
+                writes,
+            )| {
+                let device = DeviceConfig {
+                    path: path.into(),
+                    line,
+                    nobreak,
+                    uucp_lock,
+                    dtr,
+                    rts,
+                    write_only: only && writes,
+                    read_only: only && !writes,
+                    rs485,
+                    low_latency,
+                    drain_ms: drain.map(|d| d * 10),
+                    stall_ms: char_drain.map(|d| d * 10),
+                };
+                let mut connector = Connector::serial("", device);
+                connector.text = model::connector_text(&connector, false).into();
+                connector
+            },
+        )
 }
 
 fn config() -> impl Strategy<Value = Config> {
