@@ -5,7 +5,7 @@ use super::actor::Port;
 use super::device::OpenDevice;
 use crate::metrics::SerialError;
 use crate::serial::request::Notice;
-use crate::serial::{Counters, Look};
+use crate::serial::{Changes, Counters, Look};
 use std::task::Context;
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,7 @@ pub(super) struct Looks {
     at: Option<Instant>,
     /// The modem lines are looked at, and the device tells of their edges.
     modem: bool,
+    changes: Changes,
 }
 
 impl Looks {
@@ -61,7 +62,9 @@ impl Port {
         let watched = open.device.watch_modem(modem);
         let next = pace.map(|pace| if begins { AGAIN } else { pace }).and_then(|time| now.checked_add(time));
         let at = if pace == open.looks.pace && !begins { open.looks.at.or(next) } else { next };
-        open.looks = Looks { pace, at, modem };
+        // what was owed before nobody looked is not owed any more
+        let changes = if begins { Changes::default() } else { open.looks.changes };
+        open.looks = Looks { pace, at, modem, changes };
         if let Err(e) = watched {
             let text = format!("changes of the modem lines are told late, they cannot be watched: {e}");
             self.complain("watch", &text);
@@ -109,7 +112,7 @@ impl Port {
         for look in open.device.look(modem) {
             let Some(open) = self.dev.open() else { break };
             let before = open.seen(look);
-            let moved = look.lines.is_some().then(|| look.modem_state(before));
+            let moved = look.lines.is_some().then(|| open.looks.changes.state(&before, &look));
             let line = match (before.counters, look.counters) {
                 (Some(before), Some(after)) => {
                     self.count_errors(before, after);

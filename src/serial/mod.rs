@@ -16,7 +16,7 @@ mod termios;
 pub use device::{Device, Opened};
 pub use error::{IoFailure, OpenError, OpenErrorKind};
 pub use lock::UUCP_LOCK_DIR;
-pub use modem::{Counters, Look, ModemLines};
+pub use modem::{Changes, Counters, Look, ModemLines};
 
 /// Terminal settings with everything switched off that changes bytes, or makes signals of them.
 pub(crate) use termios::raw as raw_settings;

@@ -103,13 +103,14 @@ impl Counters {
             | u8::from(overrun) << 1
     }
 
-    /// Which modem lines moved since `before`, as bits 3 to 0 of the modem state byte. A pulse that
-    /// was over before anybody looked shows here alone.
-    pub fn edges_since(self, before: Self) -> u8 {
-        u8::from(self.cts != before.cts)
-            | u8::from(self.dsr != before.dsr) << 1
-            | u8::from(self.ri != before.ri) << 2
-            | u8::from(self.cd != before.cd) << 3
+    /// Edges of CTS, DSR, RI and CD since `before`.
+    fn edges_since(self, before: Self) -> [u32; 4] {
+        [
+            self.cts.wrapping_sub(before.cts),
+            self.dsr.wrapping_sub(before.dsr),
+            self.ri.wrapping_sub(before.ri),
+            self.cd.wrapping_sub(before.cd),
+        ]
     }
 }
 
@@ -123,19 +124,9 @@ pub struct Look {
 }
 
 impl Look {
-    /// The modem state byte of RFC 2217, with the changes since `before`.
-    pub fn modem_state(self, before: Self) -> u8 {
-        let lines = self.lines.unwrap_or_default();
-        let edges = match (self.counters, before.counters) {
-            (Some(now), Some(before)) => now.edges_since(before),
-            _ => 0,
-        };
-        lines.state(before.lines) | edges
-    }
-
     /// Whether a modem line has moved since `before`.
     pub(super) fn moved_since(&self, before: &Self) -> bool {
-        self.modem_state(*before) & 0x0f != 0
+        toggled(before, self) != 0 || edges(before, self) != [0; 4]
     }
 
     /// Looks now. Asking for the modem lines can take a USB adapter a millisecond; counters are
@@ -146,6 +137,62 @@ impl Look {
             lines: if modem { sys::modem_bits(file).ok().map(ModemLines::from_bits) } else { None },
             counters: sys::counters(file).ok().map(|raw| Counters::from_raw(&raw)),
         }
+    }
+}
+
+/// Bits 3 to 0 of the modem state byte for the lines whose level is another.
+fn toggled(before: &Look, now: &Look) -> u8 {
+    match (before.lines, now.lines) {
+        (Some(before), Some(now)) => now.state(Some(before)) & 0x0f,
+        _ => 0,
+    }
+}
+
+fn edges(before: &Look, now: &Look) -> [u32; 4] {
+    match (before.counters, now.counters) {
+        (Some(before), Some(now)) => now.edges_since(before),
+        _ => [0; 4],
+    }
+}
+
+/// Which modem lines changed, by their levels and by the edges that the driver counted. Counters show
+/// pulses that were over before anybody looked. Levels and counters come by different ways, on USB
+/// adapters by different transfers: an edge often shows in one of them first and in the other at the
+/// next look, and is one change all the same.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Changes {
+    /// Bits of the lines whose last change showed as another level, and is not counted yet.
+    uncounted: u8,
+    /// Bits of the lines whose last edge was counted, and the level is not another yet.
+    unseen: u8,
+}
+
+impl Changes {
+    /// The modem state byte of RFC 2217 for `now`, with the changes since `before` in bits 3 to 0.
+    pub fn state(&mut self, before: &Look, now: &Look) -> u8 {
+        let levels = now.lines.unwrap_or_default().state(None);
+        let toggled = toggled(before, now);
+        let mut changes = toggled;
+        for (line, edges) in edges(before, now).into_iter().enumerate() {
+            let bit = 1 << line;
+            if edges == 0 {
+                if toggled & bit != 0 {
+                    // the edge may have been counted before
+                    self.uncounted = self.uncounted & !bit | bit & !self.unseen;
+                    self.unseen &= !bit;
+                }
+                continue;
+            }
+            let news = edges - u32::from(self.uncounted & bit != 0);
+            self.uncounted &= !bit;
+            if toggled & bit != 0 {
+                self.unseen &= !bit;
+            } else if news > 0 {
+                changes |= bit;
+                self.unseen = self.unseen & !bit | if news % 2 == 1 { bit } else { 0 };
+            }
+        }
+        levels | changes
     }
 }
 
@@ -178,8 +225,35 @@ mod tests {
         assert_eq!(Counters { buffer_overrun: 1, ..before }.state_since(before), 0x02);
         // edges of modem lines are no line errors, and the other way round
         let edges = Counters { cts: 1, dsr: 2, ri: 3, cd: 4, ..before };
-        assert_eq!((edges.state_since(before), edges.edges_since(before)), (0, 0x0f));
-        assert_eq!(Counters { ri: 1, ..before }.edges_since(before), 0x04);
-        assert_eq!(Counters { breaks: 1, ..before }.edges_since(before), 0);
+        assert_eq!((edges.state_since(before), edges.edges_since(before)), (0, [1, 2, 3, 4]));
+        assert_eq!(Counters { breaks: 1, ..before }.edges_since(before), [0; 4]);
+    }
+
+    #[test]
+    fn an_edge_is_one_change_however_it_shows() {
+        let look = |cts: bool, dsr: bool, count: u32| Look {
+            lines: Some(ModemLines { cts, dsr, ..ModemLines::default() }),
+            counters: Some(Counters { cts: count, received: count, ..Counters::default() }),
+        };
+        let told = |looks: &[Look]| -> Vec<u8> {
+            let mut changes = Changes::default();
+            looks.windows(2).map(|pair| changes.state(&pair[0], &pair[1])).collect()
+        };
+        let (off, on) = (|count| look(false, false, count), |count| look(true, false, count));
+        // both at once
+        assert_eq!(told(&[off(u32::MAX), on(0), off(1)]), [0x11, 0x01]);
+        // the level first, the count behind it
+        assert_eq!(told(&[off(0), on(0), on(1), on(1), off(1), off(2)]), [0x11, 0x10, 0x10, 0x01, 0x00]);
+        // the count first: the new level is news, and the edge behind it is another one
+        assert_eq!(told(&[off(0), off(1), on(1), on(1), off(2)]), [0x01, 0x11, 0x10, 0x01]);
+        // pulses, seen by the counter alone
+        assert_eq!(told(&[off(0), off(2), off(2), off(4)]), [0x01, 0x00, 0x01]);
+        // a level, its count and a pulse in one look
+        assert_eq!(told(&[off(0), on(0), on(3)]), [0x11, 0x11]);
+        // a driver that does not count, and another line meanwhile
+        assert_eq!(told(&[off(0), on(0), off(0), look(false, true, 0)]), [0x11, 0x01, 0x22]);
+        let blind = Look { counters: None, ..on(0) };
+        assert_eq!(told(&[off(0), blind, off(0)]), [0x11, 0x01]);
+        assert!(on(0).moved_since(&off(0)) && off(2).moved_since(&off(0)) && !off(0).moved_since(&off(0)));
     }
 }

@@ -44,14 +44,14 @@ check(client.control(BREAK_OFF) == BREAK_OFF, "the break is not ended")
 wait_for(lambda: len(breaks()) == 2, 5, breaks)
 length = breaks()[1][0] - breaks()[0][0]
 print(f"FTDI: a break held by the client for 600 ms: {length * 1000:.0f} ms")
-check(0.5 < length < 1, "the break has another length")
+check(0.5 < length < 1.5, "the break has another length")
 
 usb.forget()
 client.tell(243)  # telnet BRK: 250 ms
 wait_for(lambda: len(breaks()) == 2, 5, breaks)
 length = breaks()[1][0] - breaks()[0][0]
 print(f"FTDI: telnet BRK, 250 ms: {length * 1000:.0f} ms")
-check(0.24 < length < 0.4, "the break has another length")
+check(0.24 < length < 0.75, "the break has another length")
 client.send(b"behind")
 wait_for(lambda: usb.received().endswith(b"behind"), 5, "data behind the break")
 
@@ -89,8 +89,8 @@ for name, number, cause in (
         times.append((at - begun) * 1000)
         check(len(client.states(NOTIFY_LINESTATE)) == count, "told twice of one break")
     print(f"{name}: told of a break after {sorted(round(t) for t in times)} ms")
-    # a break of a UART takes QEMU's detour over the machine outside
-    check(sorted(times)[2] < (200 if number == 3001 else 60), f"{name}: {times}")
+    # looking once a second would give 500; on an idle machine this is below 20, and the 50 of the break
+    check(sorted(times)[2] < 200, f"{name}: {times}")
     # USB drivers leave the 0 of a break in the data whatever the settings say, for ser2net too
     check(not client.data.strip(b"\0" if number == 3002 else b""), f"data of a break: {bytes(client.data)!r}")
     leave(client, "/dev/vm/a" if number == 3001 else usb.path())

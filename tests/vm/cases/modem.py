@@ -7,7 +7,15 @@ import statistics
 import time
 
 from guest import Acm, Ftdi, check, connect, outputs, start_broker, start_ser2net, until_end, wait_for, wire
-from telnet import NOTIFY_MODEMSTATE, SET_MODEMSTATE_MASK, ComPort
+from telnet import (
+    NOTIFY_MODEMSTATE,
+    SET_BAUDRATE,
+    SET_DATASIZE,
+    SET_MODEMSTATE_MASK,
+    SET_PARITY,
+    SET_STOPSIZE,
+    ComPort,
+)
 
 A = "/dev/vm/a"
 CTS, DSR, RI, DCD = 0x10, 0x20, 0x40, 0x80
@@ -82,12 +90,45 @@ def driven():
     wire("a", cts=None)
 
 
+def held(usb):
+    """DTR and RTS that are configured off stay off, whatever else a client sets."""
+    words = ",local,dtr=off,rts=off"
+    broker = start_broker(port("uart", 3001, A, words, rfc2217) + port("usb", 3002, usb.path(), words, rfc2217))
+    for number, name, look in ((3001, "16550", lambda: outputs("a")), (3002, "FTDI", lambda: {k: usb.lines()[k] for k in ("dtr", "rts")})):
+        usb.forget()
+        client = ComPort(number)
+        client.wait(client.states, 10, "the first modem state")
+        check(look() == raised(False, False), f"{name}: {look()}")
+        for command, values in ((SET_BAUDRATE, [0, 0, 75, 0]), (SET_DATASIZE, [7]), (SET_PARITY, [3]), (SET_STOPSIZE, [2])):
+            client.ask(command, values)
+            check(look() == raised(False, False), f"{name}, after command {command}: {look()}")
+        for flow in (2, 1):
+            client.control(flow)
+            check(look() == raised(False, False), f"{name}, after flow control {flow}: {look()}")
+        check(client.control(8) == 8 and look() == raised(True, False), f"{name}, DTR on: {look()}")
+        check(client.control(11) == 11 and look() == raised(True, True), f"{name}, RTS on: {look()}")
+        check(client.control(9) == 9 and look() == raised(False, True), f"{name}, DTR off: {look()}")
+        client.close()
+        wait_for(lambda: not broker.opened(usb.path()) and not broker.opened(A), 10, "the device is closed")
+    # the kernel raises both in open(2); this is how long that shows
+    moves = [change for change in usb.changes if change[1] in ("dtr", "rts")][:4]
+    rises = {name: at for at, name, on in moves if on}
+    falls = {name: at for at, name, on in moves if not on}
+    check(rises.keys() == falls.keys() == {"dtr", "rts"}, f"the first changes are {moves}")
+    pulses = {name: round((falls[name] - rises[name]) * 1000, 1) for name in rises}
+    print(f"FTDI: what open(2) raises is off again after (ms) {pulses}")
+    broker.stop()
+
+
 def watchers(broker):
     """Threads that watch modem lines."""
     count = 0
     for task in os.listdir(f"/proc/{broker.pid}/task"):
-        with open(f"/proc/{broker.pid}/task/{task}/comm") as name:
-            count += name.read() == "modem-lines\n"
+        try:
+            with open(f"/proc/{broker.pid}/task/{task}/comm") as name:
+                count += name.read() == "modem-lines\n"
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # it has ended since
     return count
 
 
@@ -116,7 +157,8 @@ def told(what, broker, number, device, change, names, pulse=None):
         for name in names:
             times += notices(client, name, change)
     print(f"{what}: notices after {statistics.median(times):.1f} ms (median), {max(times):.1f} ms (longest of {len(times)})")
-    check(statistics.median(times) < 20, f"{what}: {times}")
+    # looking once a second would give 500; on an idle machine this is below 20
+    check(statistics.median(times) < 200, f"{what}: {times}")
     # the 8250 driver forgets to report edges of a line with CLOCAL when it is programmed
     check(client.baud(19200) == 19200, "the speed is not set")
     times = [time for name in names for time in notices(client, name, change)]
@@ -133,7 +175,7 @@ def told(what, broker, number, device, change, names, pulse=None):
     client.pump(3)
     used = (broker.cpu_seconds() - before) / (time.monotonic() - begun)
     print(f"{what}: idle with a watch: {used * 100:.1f} % of a processor 15 times slower than usual")
-    check(used < 0.05, "it is busy though nothing happens")
+    check(used < 0.1, "it is busy though nothing happens")
 
     # who does not want to know costs no thread and is not told
     client.ask(SET_MODEMSTATE_MASK, [0])
@@ -175,12 +217,12 @@ def carrier(broker, number, ends):
 
 
 driven()
-
+rfc2217 = "telnet(rfc2217),tcp"
 usb = Ftdi(serial="M1")
+held(usb)
 acm = Acm(serial="M2")
 path = {"uart": A, "usb": usb.path(), "acm": acm.path()}
 gadget = os.open(acm.gadget, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
-rfc2217 = "telnet(rfc2217),tcp"
 config = "".join([
     port("uart", 3001, path["uart"], ",local", rfc2217),
     port("usb", 3002, path["usb"], ",local", rfc2217),
@@ -191,11 +233,6 @@ config = "".join([
 broker = start_broker(config)
 files = broker.fds()
 wire("a", cts=False, dsr=False, dcd=False, ri=False)
-
-
-def pulse_of_uart(name):
-    wire("a", **{name: True})
-    wire("a", **{name: False})
 
 
 told("16550", broker, 3001, A, lambda name, on: wire("a", **{name: on}), ["cts", "dsr", "dcd"])
