@@ -24,6 +24,7 @@ pub mod http;
 pub mod led;
 pub mod log;
 pub mod mdns;
+pub mod memory;
 pub mod metrics;
 pub mod net;
 pub mod port;

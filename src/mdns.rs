@@ -67,7 +67,7 @@ fn service(connection: &Connection, port: u16, announce: &Announce) -> Service {
     if *attributes {
         all.extend(of_device(Path::new(&**device), Path::new(TERMINALS)));
     }
-    let by_default = if matches!(connection.accepter.listen, Listen::Udp(_)) { DATAGRAMS } else { SERVICE };
+    let by_default = if matches!(*connection.accepter.listen, Listen::Udp(_)) { DATAGRAMS } else { SERVICE };
     let domain = domain.as_deref().unwrap_or("local").trim_matches('.');
     Service {
         instance: name.clone().unwrap_or_else(|| connection.name.to_string()),

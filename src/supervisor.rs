@@ -24,7 +24,7 @@ struct Running {
 /// All running ports.
 #[derive(Debug)]
 pub struct Supervisor {
-    env: Environment,
+    env: Arc<Environment>,
     running: HashMap<Arc<str>, Running>,
     /// What each of `running` was last told to run. Behind an `Arc`, so that it can be compared
     /// with a new configuration away from the thread that moves bytes.
@@ -40,7 +40,7 @@ pub struct Supervisor {
 
 impl Supervisor {
     /// A supervisor of no ports.
-    pub fn new(env: Environment) -> Self {
+    pub fn new(env: Arc<Environment>) -> Self {
         Self {
             env,
             running: HashMap::new(),

@@ -113,7 +113,7 @@ impl Server {
             self.shared.stop = watch::Sender::new(false);
             return;
         };
-        let tls = match config.accepter.tls.as_ref().map(tls::acceptor).transpose() {
+        let tls = match config.accepter.tls.as_ref().map(|options| tls::acceptor(options)).transpose() {
             Ok(acceptor) => acceptor.map(|acceptor| Arc::new(Mutex::new(acceptor))),
             Err(e) => {
                 error!("no admin port: {e}");
@@ -271,7 +271,7 @@ mod tests {
         let addresses = [ListenAddress { family: Family::Any, host, port }].into();
         let (wrap, wrap_name) = (Wrap::Off, "ser2net-control".into());
         let listen = Listen::Tcp(TcpListen { addresses, nodelay: true, reuseaddr: true, wrap, wrap_name });
-        let accepter = Accepter { text: "x".into(), telnet: None, tls: None, listen };
+        let accepter = Accepter { text: "x".into(), telnet: None, tls: None, listen: Arc::new(listen) };
         Arc::new(Admin { accepter, allow: None })
     }
 

@@ -11,9 +11,9 @@ pub struct Accepter {
     /// Telnet on the stream, outermost.
     pub telnet: Option<TelnetOptions>,
     /// TLS below telnet; only on top of [`Listen::Tcp`] and [`Listen::Unix`].
-    pub tls: Option<TlsOptions>,
+    pub tls: Option<Box<TlsOptions>>,
     /// The transport.
-    pub listen: Listen,
+    pub listen: Arc<Listen>,
 }
 
 /// Options of the telnet filter.

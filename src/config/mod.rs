@@ -63,8 +63,8 @@ pub struct Connection {
     pub connector: Connector,
     /// An idle client is closed after this time; `None`: never.
     pub timeout: Option<Duration>,
-    /// Everything else.
-    pub options: Options,
+    /// Everything else. Connections with equal options share them.
+    pub options: Arc<Options>,
 }
 
 /// One accepter that leads to whichever of several connections is free.

@@ -97,7 +97,15 @@ fn resolve_with(raw: &RawFile, services: String, trace: bool) -> (Config, Vec<Di
         if trace && resolved.connection.is_some() {
             traces.push(Trace { raw: connection, origins: resolved.origins });
         }
-        config.connections.extend(resolved.connection.map(Arc::new));
+        config.connections.extend(resolved.connection.map(|mut connection| {
+            // in a long file most have the same, and a copy would be the largest part of a port
+            if let Some(shared) = config.connections.last().map(|last| &last.options)
+                && **shared == *connection.options
+            {
+                connection.options = Arc::clone(shared);
+            }
+            Arc::new(connection)
+        }));
         diagnostics.extend(resolved.diagnostics);
     }
     let written: HashSet<&str> = raw.connections.iter().map(|c| c.name.value.as_str()).collect();

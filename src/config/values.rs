@@ -209,7 +209,7 @@ pub fn of_accepter(accepter: &Accepter) -> Vec<InForce> {
         list.push(slot(Place::Layer("telnet"), "rfc2217").is(rfc2217));
     }
     if let Some(tls) = tls {
-        let TlsOptions { key, cert, ca, client_auth } = tls;
+        let TlsOptions { key, cert, ca, client_auth } = &**tls;
         let of = |name| slot(Place::Layer("ssl"), name);
         list.push(of("key").is(&key.display()));
         list.push(of("cert").is(&cert.display()));
@@ -378,12 +378,17 @@ mod tests {
             accepter: Accepter {
                 text: "telnet,ssl,tcp,1".into(),
                 telnet: Some(TelnetOptions::default()),
-                tls: Some(TlsOptions { key: "k".into(), cert: "c".into(), ca: None, client_auth: false }),
-                listen: tcp(),
+                tls: Some(Box::new(TlsOptions {
+                    key: "k".into(),
+                    cert: "c".into(),
+                    ca: None,
+                    client_auth: false,
+                })),
+                listen: Arc::new(tcp()),
             },
             connector: Connector::serial("/dev/x", DeviceConfig::new("/dev/x")),
             timeout: None,
-            options: Options::default(),
+            options: Arc::default(),
         }
     }
 

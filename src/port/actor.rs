@@ -41,13 +41,11 @@ use tracing::{error, info};
 /// ready. A device that has always more to read would keep the rest waiting: what is to be written
 /// to it, its clients, and all other ports of the thread.
 const ROUNDS: usize = 4;
-/// A complaint that comes again is logged once in this time, with a count.
-const COMPLAINT_WINDOW: Duration = Duration::from_secs(60);
 /// Time in which everything is closed after [`Command::Shutdown`].
 const SHUTDOWN_LIMIT: Duration = Duration::from_millis(800);
 
-/// What all ports share.
-#[derive(Clone, Debug)]
+/// What all ports share; one for the program, behind an [`Arc`].
+#[derive(Debug)]
 pub struct Environment {
     /// Connector texts in use: two connections with the same text share a device.
     pub claims: Arc<Claims>,
@@ -102,7 +100,7 @@ pub(super) enum Phase {
 /// Everything that a port is.
 #[derive(Debug)]
 pub(super) struct Port {
-    pub(super) env: Environment,
+    pub(super) env: Arc<Environment>,
     /// Name of the connection; it never changes.
     pub(super) name: Arc<str>,
     pub(super) conn: Arc<Connection>,
@@ -119,9 +117,10 @@ pub(super) struct Port {
     /// Bytes for the device that it did not take yet; clients are read only while it is empty, so
     /// one chunk ([`super::data::UPLINK_CHUNK`]) and the open or close string are the most.
     pub(super) to_dev: OutBuf,
-    pub(super) batch: Batch,
+    /// Made when the device is opened; `None`: nothing was gathered so far.
+    pub(super) batch: Option<Box<Batch>>,
     pub(super) batch_due: Option<Instant>,
-    pub(super) batch_timer: Option<PreciseTimer>,
+    pub(super) batch_timer: Option<Box<PreciseTimer>>,
     pub(super) closeon: Option<Matcher>,
     /// Clients that keep throwing each other out.
     pub(super) duels: Duels,
@@ -131,7 +130,8 @@ pub(super) struct Port {
     pub(super) taps: Taps,
     pub(super) phase: Phase,
     pub(super) report: PortReporter,
-    pub(super) errors: RepeatLimiter<&'static str>,
+    /// Complaints of late; none until the first.
+    pub(super) errors: Option<Box<RepeatLimiter<&'static str>>>,
     /// What administrators changed.
     pub(super) overrides: Overrides,
     /// Who watches the bytes.
@@ -148,7 +148,7 @@ pub(super) struct Port {
 
 /// Starts the task of a port. Its sockets are bound when this returns, unless a host name must be
 /// looked up or binding failed (then it is tried again).
-pub fn start(connection: Arc<Connection>, env: Environment) -> (Handle, JoinHandle<()>) {
+pub fn start(connection: Arc<Connection>, env: Arc<Environment>) -> (Handle, JoinHandle<()>) {
     let (handle, inbox) = mailbox();
     let mut port = Port::new(connection, env, inbox);
     port.start_listening();
@@ -164,7 +164,7 @@ pub fn start(connection: Arc<Connection>, env: Environment) -> (Handle, JoinHand
 }
 
 impl Port {
-    fn new(conn: Arc<Connection>, env: Environment, inbox: Inbox) -> Self {
+    fn new(conn: Arc<Connection>, env: Arc<Environment>, inbox: Inbox) -> Self {
         let report = env.status.register(&env.metrics, info(&conn));
         Self {
             listener: Listener::stopped(conn.accepter.listen.clone(), Arc::clone(&env.names)),
@@ -173,7 +173,7 @@ impl Port {
             leaving: Vec::new(),
             dev: DeviceState::Closed,
             to_dev: OutBuf::default(),
-            batch: Batch::new(&conn.options, None, &conn.connector.line()),
+            batch: None,
             batch_due: None,
             batch_timer: None,
             closeon: None,
@@ -182,7 +182,7 @@ impl Port {
             taps: Taps::new(&conn.options, &env.leds),
             phase: Phase::Running,
             report,
-            errors: RepeatLimiter::new(COMPLAINT_WINDOW, 16),
+            errors: None,
             overrides: Overrides::default(),
             tap: None,
             moved: false,

@@ -249,7 +249,7 @@ impl Port {
         callback.lines[index] = Line::Connected;
         callback.pause = FIRST_PAUSE;
         info!(port = %self.name, %peer, "connected back to {to}");
-        self.errors.over(&"connback");
+        self.settled("connback");
         let telnet = to.telnet.then(|| self.conn.accepter.telnet.unwrap_or_default());
         self.join_as(cx, Stream::Tcp(stream), peer.into(), telnet, Some(index));
         let Some(callback) = &mut self.callback else { return };

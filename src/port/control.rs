@@ -103,7 +103,9 @@ impl Port {
         match open.device.apply(&wanted) {
             Ok(actual) => {
                 open.line = actual;
-                self.batch.set_line(&actual);
+                if let Some(batch) = &mut self.batch {
+                    batch.set_line(&actual);
+                }
                 actual
             }
             Err(e) => {
@@ -153,7 +155,7 @@ impl Port {
 
     pub(super) fn purge(&mut self, what: Purge) {
         if matches!(what, Purge::Receive | Purge::Both) {
-            let gone = self.batch.clear();
+            let gone = self.batch.as_mut().map_or(0, |batch| batch.clear());
             self.batch_due = None;
             self.dropped(DropDirection::ToClients, DropReason::Purged, gone);
         }

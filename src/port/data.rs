@@ -166,7 +166,9 @@ impl Port {
         session.spoke = true;
         session.payload.0 += data.len() as u64;
         self.show(Side::Clients, data);
-        self.batch.spoken_to();
+        if let Some(batch) = &mut self.batch {
+            batch.spoken_to();
+        }
         if self.conn.options.no_acc_to_con {
             self.dropped(DropDirection::ToDevice, DropReason::OneWay, data.len());
         } else {
@@ -269,16 +271,19 @@ impl Port {
         }
         self.taps.device_said(data);
         let over = self.closeon.as_mut().is_some_and(|m| m.feed(data));
-        match self.batch.decide(data, self.now) {
-            Decision::Wait(due) if !over => {
-                self.batch.hold(data);
-                self.wait_for_batch(due);
-            }
-            _ if self.batch.held().is_empty() => self.publish(cx, data),
-            _ => {
-                self.batch.hold(data);
-                self.send_batch(cx);
-            }
+        match &mut self.batch {
+            None => self.publish(cx, data),
+            Some(batch) => match batch.decide(data, self.now) {
+                Decision::Wait(due) if !over => {
+                    batch.hold(data);
+                    self.wait_for_batch(due);
+                }
+                _ if batch.held().is_empty() => self.publish(cx, data),
+                _ => {
+                    batch.hold(data);
+                    self.send_batch(cx);
+                }
+            },
         }
         if over {
             self.end_all(CloseReason::CloseOn);
@@ -309,19 +314,22 @@ impl Port {
         if let Some(timer) = &mut self.batch_timer {
             timer.disarm();
         }
-        let held = self.batch.take();
+        let Some(batch) = &mut self.batch else { return };
+        let held = batch.take();
         if !held.is_empty() {
             self.publish(cx, &held);
             self.carried = true;
         }
-        self.batch.reuse(held);
+        if let Some(batch) = &mut self.batch {
+            batch.reuse(held);
+        }
     }
 
     fn wait_for_batch(&mut self, due: Instant) {
         self.batch_due = Some(due);
         if self.batch_timer.is_none() {
             // without a timer descriptor the runtime's clock does, a millisecond coarser
-            self.batch_timer = PreciseTimer::new().ok();
+            self.batch_timer = PreciseTimer::new().ok().map(Box::new);
         }
         if let Some(timer) = &mut self.batch_timer
             && timer.arm(due).is_err()

@@ -183,11 +183,11 @@ impl Port {
         }));
         let text = |port: &Self, t: &Option<Template>| t.as_ref().map(|t| port.fill(t, None, None));
         let sendon = text(self, &self.conn.options.sendon);
-        self.batch = Batch::new(&self.conn.options, sendon, &line);
+        self.batch = Some(Box::new(Batch::new(&self.conn.options, sendon, &line)));
         self.closeon = text(self, &self.conn.options.closeon).filter(|t| !t.is_empty()).map(Matcher::new);
         self.begin_trace();
         for trouble in OpenErrorKind::NAMES.into_iter().chain(DeviceFailure::ALL.iter().map(|f| f.as_str())) {
-            self.errors.over(&trouble);
+            self.settled(trouble);
         }
         self.report.state(PortState::Open);
         let device = self.conn.connector.label();
@@ -243,7 +243,7 @@ impl Port {
             return;
         }
         self.taps.port_closed("All users disconnected");
-        let held = self.batch.clear();
+        let held = self.batch.as_mut().map_or(0, |batch| batch.clear());
         self.dropped(DropDirection::ToClients, DropReason::ClientClosed, held);
         self.batch_due = None;
         if let Some(template) = self.conn.options.closestr.clone() {

@@ -202,7 +202,9 @@ impl Port {
             _ => return,
         }
         let line = open.line;
-        self.batch.set_line(&line);
+        if let Some(batch) = &mut self.batch {
+            batch.set_line(&line);
+        }
     }
 }
 

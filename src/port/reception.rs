@@ -37,7 +37,7 @@ pub(crate) struct Wrapped {
 ///
 /// `tell`: a client that may not connect may be told so.
 pub(crate) fn wrapped(files: &wrap::Files, accepter: &Accepter, tell: bool, peer: &Peer) -> Option<Wrapped> {
-    let Listen::Tcp(tcp) = &accepter.listen else { return None };
+    let Listen::Tcp(tcp) = &*accepter.listen else { return None };
     let client = peer.ip()?;
     if tcp.wrap == Wrap::Off || !files.exist() {
         return None;

@@ -7,7 +7,7 @@ use super::duel::Verdict;
 use super::reception::{self, Reception};
 use super::session::{Care, Session};
 use crate::config::TelnetOptions;
-use crate::log::LeftOut;
+use crate::log::{LeftOut, RepeatLimiter};
 use crate::metrics::{CloseReason, DropDirection, DropReason, Refusal};
 use crate::net::allow;
 use crate::net::care;
@@ -37,6 +37,11 @@ impl Leaving {
     }
 }
 
+/// A complaint that comes again is logged once in this time, with a count.
+const COMPLAINT_WINDOW: Duration = Duration::from_secs(60);
+/// Kinds of complaints that are remembered.
+const COMPLAINTS: usize = 16;
+
 impl Port {
     pub(super) fn poll_listener(&mut self, cx: &mut Context<'_>) {
         while let Poll::Ready(event) = self.listener.poll(cx) {
@@ -45,7 +50,7 @@ impl Port {
                 Event::Up => {
                     info!(port = %self.name, "listening on {}", listener::places(&self.listener));
                     self.report.listening();
-                    self.errors.over(&"bind");
+                    self.settled("bind");
                 }
                 Event::Down(error) => {
                     let text = listener::bind_error_text(self.listener.config(), &error);
@@ -69,8 +74,17 @@ impl Port {
 
     /// Logs a problem that may come again and again: at once, then once a minute with a count.
     pub(super) fn complain(&mut self, kind: &'static str, text: &str) {
-        if let Some(left_out) = self.errors.occurs(&kind, self.now) {
+        let errors =
+            self.errors.get_or_insert_with(|| Box::new(RepeatLimiter::new(COMPLAINT_WINDOW, COMPLAINTS)));
+        if let Some(left_out) = errors.occurs(&kind, self.now) {
             warn!(port = %self.name, "{text}{}", LeftOut(left_out));
+        }
+    }
+
+    /// The problem is over: when it comes again, it is logged at once.
+    pub(super) fn settled(&mut self, kind: &'static str) {
+        if let Some(errors) = &mut self.errors {
+            errors.over(&kind);
         }
     }
 

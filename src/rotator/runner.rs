@@ -35,7 +35,7 @@ const COMPLAINT_WINDOW: Duration = Duration::from_secs(60);
 /// Everything that a rotator is.
 pub(super) struct Runner {
     rotator: Arc<Rotator>,
-    env: Environment,
+    env: Arc<Environment>,
     told: watch::Receiver<Arc<Rotator>>,
     listener: Listener,
     tls: Option<Acceptor>,
@@ -51,7 +51,11 @@ pub(super) struct Runner {
 
 impl Runner {
     /// A rotator whose sockets are bound, unless a name must be looked up or binding failed.
-    pub(super) fn new(rotator: Arc<Rotator>, env: Environment, told: watch::Receiver<Arc<Rotator>>) -> Self {
+    pub(super) fn new(
+        rotator: Arc<Rotator>,
+        env: Arc<Environment>,
+        told: watch::Receiver<Arc<Rotator>>,
+    ) -> Self {
         let mut runner = Self {
             listener: Listener::stopped(rotator.accepter.listen.clone(), Arc::clone(&env.names)),
             metrics: env.metrics.rotator(rotator.name.clone()),

@@ -352,3 +352,11 @@ pub(crate) fn lead_session(command: &mut std::process::Command) {
     // allocates nothing.
     unsafe { command.pre_exec(lead) };
 }
+
+/// Unmaps the pages of code of the program or a library, until they are used again.
+pub(crate) fn unmap_code(range: std::ops::Range<usize>) -> io::Result<()> {
+    // SAFETY: the caller names a mapping of program or library, which stays as long as the program
+    // runs, that cannot be written to and has no page of its own: what is read there next is read
+    // from the file again, unchanged.
+    done(unsafe { libc::madvise(range.start as *mut libc::c_void, range.len(), libc::MADV_DONTNEED) })
+}

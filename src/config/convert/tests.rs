@@ -373,7 +373,8 @@ fn accepter() -> impl Strategy<Value = Accepter> {
     (of(any::<bool>()), of(tls), listen).prop_map(|(telnet, tls, listen)| {
         let telnet = telnet.map(|rfc2217| TelnetOptions { rfc2217 });
         let tls = tls.filter(|_| matches!(listen, Listen::Tcp(_) | Listen::Unix(_)));
-        let mut accepter = Accepter { text: "".into(), telnet, tls, listen };
+        let mut accepter =
+            Accepter { text: "".into(), telnet, tls: tls.map(Box::new), listen: Arc::new(listen) };
         accepter.text = model::accepter_text(&accepter, false).into();
         accepter
     })
@@ -447,7 +448,7 @@ fn config() -> impl Strategy<Value = Config> {
             accepter,
             connector,
             timeout: timeout.map(|t| Duration::from_secs(t.into())),
-            options: Options { traces, ..options },
+            options: Arc::new(Options { traces, ..options }),
         },
     );
     let names = proptest::collection::btree_set(any_text().prop_filter("empty", |t| !t.is_empty()), 0..4);
@@ -465,8 +466,9 @@ fn config() -> impl Strategy<Value = Config> {
             let named = connections.into_iter().zip(names).enumerate().map(|(i, (mut c, name))| {
                 c.name = name.into();
                 // some of the connections use some of the LEDs
-                c.options.led_tx = leds.get(i).cloned();
-                c.options.led_rx = leds.get(i / 2).cloned();
+                let options = Arc::make_mut(&mut c.options);
+                options.led_tx = leds.get(i).cloned();
+                options.led_rx = leds.get(i / 2).cloned();
                 c
             });
             Config {

@@ -10,6 +10,7 @@ use crate::config::options::{self, Place, Value};
 use crate::config::raw::Spanned;
 use crate::config::{Accepter, Listen, TelnetOptions, TlsOptions};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Resolves an accepter string. `None`, with a report, when it cannot be run.
 pub(super) fn resolve(
@@ -37,7 +38,12 @@ pub(super) fn resolve(
         let span = sub_span(text, &ssl.map_or(0..0, |layer| layer.name.place.clone()));
         report.refused(span, "ssl on something else than tcp and unix", "put tcp or unix below ssl");
     }
-    Some(Accepter { text: text.value.as_str().into(), telnet, tls, listen })
+    Some(Accepter {
+        text: text.value.as_str().into(),
+        telnet,
+        tls: tls.map(Box::new),
+        listen: Arc::new(listen),
+    })
 }
 
 fn filters(

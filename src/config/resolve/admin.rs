@@ -7,6 +7,7 @@ use crate::config::error::{Diagnostic, Severity, Span};
 use crate::config::options::{self, Place, Row};
 use crate::config::raw::RawAdmin;
 use crate::config::{Admin, Listen};
+use std::sync::Arc;
 
 /// What the mistakes of the admin port are told under.
 const NAME: &str = "admin";
@@ -48,7 +49,7 @@ pub(super) fn resolve(raw: &[RawAdmin], common: &Common) -> (Option<Admin>, Vec<
     }
     let mut accepter = accepter::resolve(&first.accepter, &defaults, &common.services, &mut report);
     let usual = options::find(Place::Layer("tcp"), "tcpdname").and_then(|row| row.default);
-    if let Some(Listen::Tcp(tcp)) = accepter.as_mut().map(|accepter| &mut accepter.listen)
+    if let Some(Listen::Tcp(tcp)) = accepter.as_mut().map(|accepter| Arc::make_mut(&mut accepter.listen))
         && Some(&*tcp.wrap_name) == usual
     {
         tcp.wrap_name = WRAP_NAME.into();
@@ -61,7 +62,7 @@ pub(super) fn resolve(raw: &[RawAdmin], common: &Common) -> (Option<Admin>, Vec<
     diagnostics.append(&mut unknown);
     for other in others {
         let at = &first.place;
-        let place = if std::sync::Arc::ptr_eq(&at.source, &other.place.source) {
+        let place = if Arc::ptr_eq(&at.source, &other.place.source) {
             format!("the one in line {}", at.line_column().0)
         } else {
             format!("the one at {at:?}")

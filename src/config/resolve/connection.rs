@@ -9,6 +9,7 @@ use crate::config::error::{Diagnostic, Span};
 use crate::config::options::{self, Place, Row, Status, Value};
 use crate::config::raw::{Origin, RawConnection, RawOption, RawValue, Spanned};
 use crate::config::{CharDelay, Connection, Options, SlowClient, Template, Traces};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Longest `user-timeout` in seconds: a day.
@@ -66,7 +67,7 @@ pub(super) fn resolve(raw: &RawConnection, common: &Common) -> Resolved {
             accepter,
             connector,
             timeout,
-            options,
+            options: Arc::new(options),
         }),
         _ => None,
     };

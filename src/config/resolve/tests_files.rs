@@ -224,7 +224,7 @@ proptest! {
 #[test]
 fn trace_options_count_in_the_order_in_which_they_are_written() {
     let styles = |options: &[(&str, &str)]| {
-        let traces = with("tcp,2000", DEVICE, options).0.unwrap().options.traces;
+        let traces = with("tcp,2000", DEVICE, options).0.unwrap().options.traces.clone();
         let Traces { read, write, both } = traces;
         [read, write, both].map(|file| (file.hexdump, file.timestamp))
     };
@@ -239,7 +239,7 @@ fn trace_options_count_in_the_order_in_which_they_are_written() {
     let (connection, diagnostics) =
         with("tcp,2000", DEVICE, &[("tr", "/r"), ("trace-write", "/w\\p"), ("tb", "/b")]);
     assert!(diagnostics.is_empty(), "{}", said(&diagnostics));
-    let Traces { read, write, both } = connection.unwrap().options.traces;
+    let Traces { read, write, both } = connection.unwrap().options.traces.clone();
     let names = [read, write, both].map(|file| String::from_utf8(file.name.unwrap().0).unwrap());
     assert_eq!(names, ["/r", "/w\\p", "/b"]);
 }
