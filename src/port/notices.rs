@@ -82,6 +82,9 @@ impl Port {
         let Looks { pace, modem, .. } = open.looks;
         let next = pace.map(|pace| if edges { AGAIN.min(pace) } else { pace });
         open.looks.at = next.and_then(|time| now.checked_add(time));
+        // A filter may have opened its device anew; a watch that goes on is not touched. Without one
+        // this look is all there is, as `schedule_look` has said.
+        let _ = open.device.watch_modem(modem);
         // the device is asked again for edges in the next round
         self.moved |= edges;
         self.look(cx, modem, Asker::Nobody);

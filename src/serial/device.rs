@@ -44,6 +44,8 @@ pub struct Device {
     room: Option<AsyncFd<OwnedFd>>,
     /// Who looks for changes of the modem lines, while anybody wants to know of them.
     edges: Option<EdgeWatch>,
+    /// And once more, watched for a hang-up; only while nobody reads.
+    hangup: Option<Box<AsyncFd<OwnedFd>>>,
 }
 
 /// A read that returns less has taken all there was: most that one read(2) of a terminal returns
@@ -67,7 +69,7 @@ impl Opened {
     pub fn register(mut self) -> io::Result<Device> {
         let Parts { file, state } = self.0.take().expect("invariant: only this takes the parts");
         let file = sys::watch_input(SerialStream::try_from(file)?)?;
-        Ok(Device { parts: Parts { file, state }, room: None, edges: None })
+        Ok(Device { parts: Parts { file, state }, room: None, hangup: None, edges: None })
     }
 }
 
@@ -88,7 +90,7 @@ impl Drop for Device {
 }
 
 impl Device {
-    /// Path of the device as configured.
+    /// Path of its node: as configured, or as the rule found it.
     pub fn path(&self) -> &str {
         &self.parts.state.path
     }
@@ -109,6 +111,7 @@ impl Device {
         if self.parts.state.write_only {
             return Poll::Pending;
         }
+        self.hangup = None;
         if buf.is_empty() {
             return Poll::Ready(Ok(0));
         }
@@ -121,6 +124,28 @@ impl Device {
             }
             // the end of a file that has no end: the terminal was hung up
             return Poll::Ready(if count == 0 { Err(IoFailure::Gone) } else { Ok(count) });
+        }
+    }
+
+    /// Ready when the device is gone; to be asked instead of [`poll_read`](Self::poll_read) while what it
+    /// sends cannot be taken. What it had sent is lost then, as the kernel discards it at a hang-up. A
+    /// pseudo-terminal is never gone in this way: it keeps what was sent before its other end closed.
+    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<IoFailure> {
+        if self.parts.state.write_only || self.parts.state.is_pty {
+            return Poll::Pending;
+        }
+        if self.hangup.is_none() {
+            // without another descriptor it is noticed by reading, later
+            self.hangup = sys::watch_again(&self.parts.file).ok().map(Box::new);
+        }
+        let Some(hangup) = &self.hangup else { return Poll::Pending };
+        loop {
+            let Ok(mut ready) = ready!(hangup.poll_read_ready(cx)) else { return Poll::Pending };
+            if ready.ready().is_read_closed() {
+                return Poll::Ready(IoFailure::Gone);
+            }
+            // more input, for later
+            ready.clear_ready();
         }
     }
 

@@ -12,8 +12,10 @@ use serialport::TTYPort;
 
 use super::device::{Device, Opened};
 use super::error::{OpenError, OpenErrorKind};
+use super::find::SYSFS;
 use super::lock::{Claim, DeviceIdentity, LockRefusal, UUCP_LOCK_DIR, UucpLock, describe_process, find_user};
 use super::parts::{Parts, Saved, State};
+use super::presence;
 use super::settings::DeviceConfig;
 use super::sys;
 
@@ -31,7 +33,7 @@ impl Device {
 
     /// As [`open`](Self::open), with another directory for the UUCP lock.
     pub fn open_with_lock_dir(config: &DeviceConfig, lock_dir: &Path) -> Result<Opened, OpenError> {
-        let path = &*config.path;
+        let path = &*presence::node(config).map_err(OpenError::with_present)?;
         let refuse = |operation, kind| OpenError { path: path.to_owned(), operation, kind };
         let meta =
             std::fs::metadata(path).map_err(|error| OpenError::from_open(path, "open the device", error))?;
@@ -56,7 +58,12 @@ impl Device {
         } else {
             None
         };
-        let file = open_file(config, &meta)?;
+        let file = open_file(config, path, &meta).map_err(|error| match &error.kind {
+            OpenErrorKind::Other(cause) if gone(cause) => {
+                presence::stale(path, &meta, Path::new(SYSFS)).unwrap_or(error)
+            }
+            _ => error,
+        })?;
 
         let failed = |operation| move |error| refuse(operation, OpenErrorKind::Other(error));
         let saved = if config.write_only {
@@ -90,9 +97,13 @@ impl Device {
     }
 }
 
+/// An error of open(2) that says that the driver has no such device.
+fn gone(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENXIO | libc::ENODEV | libc::EIO))
+}
+
 /// Opens the file and takes the locks that go with it.
-fn open_file(config: &DeviceConfig, expected: &Metadata) -> Result<TTYPort, OpenError> {
-    let path = &*config.path;
+fn open_file(config: &DeviceConfig, path: &str, expected: &Metadata) -> Result<TTYPort, OpenError> {
     let identity = DeviceIdentity::of(expected);
     let in_use = || OpenError {
         path: path.to_owned(),

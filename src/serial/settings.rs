@@ -1,5 +1,6 @@
 //! Line settings of a serial port: speed, character size, parity, stop bits and flow control.
 
+use super::find::Match;
 use std::fmt;
 use std::sync::Arc;
 
@@ -85,8 +86,10 @@ impl fmt::Display for LineSettings {
 /// What is needed to open a serial device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceConfig {
-    /// Path of the device node, for instance `/dev/ttyUSB0`.
+    /// Path of the device node, for instance `/dev/ttyUSB0`; or `match=` and the rule.
     pub path: Arc<str>,
+    /// The device is looked for at each opening.
+    pub rule: Option<Arc<Match>>,
     /// Settings programmed at open.
     pub line: LineSettings,
     /// Do not clear a break at open (`TIOCCBRK`): some CDC-ACM devices refuse it.
@@ -114,10 +117,17 @@ pub struct DeviceConfig {
 }
 
 impl DeviceConfig {
+    /// The device that a rule finds, with default settings.
+    pub fn matching(rule: Match) -> Self {
+        let path = format!("match={rule}");
+        Self { rule: Some(Arc::new(rule)), ..Self::new(path) }
+    }
+
     /// The device at `path` with default settings: 9600N81, UUCP lock, lines as the kernel sets them.
     pub fn new(path: impl Into<Arc<str>>) -> Self {
         Self {
             path: path.into(),
+            rule: None,
             line: LineSettings::default(),
             nobreak: false,
             uucp_lock: true,
