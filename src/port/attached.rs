@@ -2,7 +2,7 @@
 //! filters.
 
 use crate::connect::{Channel, FarLine};
-use crate::serial::modem::{Counters, ModemLines};
+use crate::serial::modem::{Counters, Look, ModemLines};
 use crate::serial::request::Purge;
 use crate::serial::settings::LineSettings;
 use crate::serial::{Device, IoFailure};
@@ -124,6 +124,21 @@ impl Attached {
 
     pub(super) fn error_counters(&mut self) -> Option<Counters> {
         self.device()?.error_counters()
+    }
+
+    /// See [`Device::watch_modem`].
+    pub(super) fn watch_modem(&mut self, on: bool) -> io::Result<()> {
+        self.device().map_or(Ok(()), |device| device.watch_modem(on))
+    }
+
+    /// See [`Device::poll_edges`].
+    pub(super) fn poll_edges(&mut self, cx: &Context<'_>) -> Poll<()> {
+        self.device().map_or(Poll::Pending, |device| device.poll_edges(cx))
+    }
+
+    /// See [`Device::look`].
+    pub(super) fn look(&mut self, modem: bool) -> Vec<Look> {
+        self.device().map_or_else(Vec::new, |device| device.look(modem))
     }
 
     /// Programs the line. Where there is none, the settings are taken as they are: clients of RFC 2217
