@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-# vm: --modem --limit 90
+# vm: --modem --limit 120
 """Breaks: of the length that was asked for, on the wire of a UART and of a USB adapter; and received."""
 
 import time

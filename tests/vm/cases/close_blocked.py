@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-# vm: --modem --limit 90
+# vm: --modem --limit 120
 """A close with output that flow control holds back ends when the drain limits say so.
 
 close(2) of a UART waits up to 30 s for its output; it must be discarded first.
@@ -67,8 +67,8 @@ for i, (path, connector, limit) in enumerate(ports):
         slowest = max(slowest, time.monotonic() - asked)
     took = time.monotonic() - begun
     print(f"{connector},{path}: closed after {took:.2f} s, limit {limit} s; slowest answer of another port {slowest * 1000:.0f} ms")
-    check(limit * 0.8 < took < limit + 1.5, f"{took} s")
-    check(slowest < 0.5, "the close holds up another port")
+    check(limit * 0.8 < took < limit + 5, f"{took} s")
+    check(slowest < 3, "the close holds up another port")
 
 # what is discarded is said, and nothing of it comes out later
 check("did not take" in broker.log(), broker.log())

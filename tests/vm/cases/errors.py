@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-# vm: --limit 60
+# vm: --limit 120
 """Line errors: NOTIFY-LINESTATE as far as the client's mask asks, and counters in the metrics."""
 
 import re

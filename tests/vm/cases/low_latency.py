@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-# vm: --modem --limit 60
+# vm: --modem --limit 120
 """`low-latency`: ASYNC_LOW_LATENCY while the device is open, and a warning, once, where it is refused."""
 
 import fcntl

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-# vm: --modem --limit 150
+# vm: --modem --limit 200
 """Modem lines: what is driven at open and close, and how soon clients hear of what comes in."""
 
 import os

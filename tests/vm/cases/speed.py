@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-# vm: --modem --limit 90
+# vm: --modem --limit 120
 """Speeds and frames: RFC 2217 answers tell what the driver has really set."""
 
 import fcntl
