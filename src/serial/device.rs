@@ -49,7 +49,7 @@ pub struct Device {
     parts: Parts<AsyncFd<SerialStream>>,
     /// The file once more, watched for room to write; none until a write had to wait.
     room: Option<AsyncFd<OwnedFd>>,
-    /// And once more, watched for a hang-up; only while nobody reads.
+    /// And once more, watched for a hang-up; none until it could not be read for the first time.
     hangup: Option<Box<AsyncFd<OwnedFd>>>,
 }
 
@@ -389,7 +389,6 @@ impl Device {
         if self.parts.state.write_only {
             return Poll::Pending;
         }
-        self.hangup = None;
         if buf.is_empty() {
             return Poll::Ready(Ok(0));
         }
