@@ -337,6 +337,40 @@ fn the_settings_that_a_client_asked_for_are_in_force_on_the_device_that_comes_ba
 }
 
 #[test]
+fn a_port_that_is_switched_off_leaves_its_device_alone_and_rests() {
+    let (mut cable, port, admin) = (Cable::plugged(), free_port(), free_port());
+    let link = cable.link();
+    let (accepter, device) = (format!("tcp,127.0.0.1,{port}"), link.to_str().unwrap());
+    let broker = Broker::start(&format!(
+        "admin:\n  accepter: tcp,127.0.0.1,{admin}\n{}",
+        connection("p", &accepter, device, &["device-open: always"])
+    ));
+    let order = |line: &str| {
+        let mut session = Client::connect(admin);
+        session.receive_until(b"-> ");
+        session.send(format!("{line}\r\n").as_bytes());
+        session.receive_until(b"-> ");
+    };
+    broker.wait_device("p", true);
+    order("setportenable p off");
+    broker.wait_device("p", false);
+    assert_eq!(open_terminals(&broker), 0);
+    order("setportenable p on");
+    broker.wait_device("p", true);
+    // off while it is away
+    cable.unplug();
+    broker.wait_metric("serbroker_port_device_fault", &["reason=\"lost\""], 1);
+    order("setportenable p off");
+    let before = cpu(&broker);
+    std::thread::sleep(Duration::from_secs(1));
+    let spent = cpu(&broker) - before;
+    assert!(spent <= 5, "{spent} hundredths of a second in one second");
+    cable.plug();
+    order("setportenable p on");
+    broker.wait_device("p", true);
+}
+
+#[test]
 fn other_connectors_stay_open_and_hold_their_clients_too() {
     let (far, port) = (free_port(), free_port());
     let broker = Broker::start(&format!(

@@ -136,8 +136,9 @@ impl Port {
 
     /// When [`Port::poll_lookout`] has something to do by time.
     pub(super) fn lookout_deadline(&self) -> Option<Instant> {
-        let lookout = self.lookout.as_ref().filter(|_| matches!(self.dev, DeviceState::Closed))?;
-        if lookout.looking.is_some() { None } else { lookout.next }
+        let idle = matches!(self.dev, DeviceState::Closed) && !self.overrides.off;
+        let lookout = self.lookout.as_ref().filter(|lookout| idle && lookout.looking.is_none())?;
+        lookout.next
     }
 
     /// Looks for a device that is away, and opens it when it is back.
@@ -148,10 +149,11 @@ impl Port {
             }
             self.lookout = Some(Box::new(Lookout::new(self.now)));
         }
-        let Some(lookout) = &mut self.lookout else { return };
         if !matches!(self.dev, DeviceState::Closed) {
             return;
         }
+        let wanted = self.wants_device();
+        let Some(lookout) = &mut self.lookout else { return };
         if matches!(self.phase, Phase::Ending(_)) {
             self.lookout = None;
             return;
@@ -159,6 +161,10 @@ impl Port {
         if lookout.ticket.as_ref().is_some_and(Ticket::was_called) {
             lookout.pause = FIRST;
             lookout.next = Some(lookout.not_before.max(self.now));
+        }
+        if wanted && lookout.next.is_none() && lookout.looking.is_none() {
+            // it was closed without a loss: the port was switched off for a while
+            lookout.next = Some(self.now);
         }
         if let Some(look) = &mut lookout.looking {
             let Poll::Ready(result) = Pin::new(look).poll(cx) else { return };

@@ -263,7 +263,9 @@ impl Port {
         }
         let text = error.client_text.map(|text| format!("Device open failure: {text}\r\n"));
         for session in &mut self.sessions {
+            // one that was held is in the middle of its data
             if self.conn.options.refusal_text
+                && !session.greeted
                 && let Some(text) = &text
             {
                 session.send_text(cx, text.as_bytes());
