@@ -100,6 +100,8 @@ labels! {
         Wrapped = "hosts_access",
         /// The TLS handshake failed or took too long.
         Tls = "tls",
+        /// A filter of the accepter cannot be: its trace file cannot be opened.
+        Filter = "filter",
         /// The port is being closed or replaced.
         Closing = "closing",
     }
@@ -170,6 +172,8 @@ labels! {
         NotAllowed = "not_allowed",
         /// The TLS handshake failed.
         Tls = "tls",
+        /// A filter of the accepter cannot be: its trace file cannot be opened.
+        Filter = "filter",
     }
 }
 

@@ -154,9 +154,9 @@ pub(super) struct Port {
 
 /// Starts the task of a port. Its sockets are bound when this returns, unless a host name must be
 /// looked up or binding failed (then it is tried again).
-pub fn start(connection: Arc<Connection>, env: Arc<Environment>) -> (Handle, JoinHandle<()>) {
+pub fn start(connection: Arc<Connection>, env: impl Into<Arc<Environment>>) -> (Handle, JoinHandle<()>) {
     let (handle, inbox) = mailbox();
-    let mut port = Port::new(connection, env, inbox);
+    let mut port = Port::new(connection, env.into(), inbox);
     port.start_listening();
     port.begin_lookout();
     port.env.doors.open(&port.name, port.inbox.sender());
@@ -451,7 +451,7 @@ impl Port {
             let due = self.idle_deadline(&self.sessions[i]).is_some_and(|at| at <= self.now);
             if due && self.sessions[i].ending.is_none() {
                 let session = &mut self.sessions[i];
-                let waits = || session.backlog() > 0 || session.stream.unacknowledged() > 0;
+                let mut waits = || session.backlog() > 0 || session.stream.unacknowledged() > 0;
                 if self.conn.options.timeout_on_os_queue && waits() {
                     session.active = self.now;
                 } else {
@@ -460,6 +460,7 @@ impl Port {
                 }
             }
         }
+        self.opening_hangs(cx);
         self.end_held();
         self.poll_device_timers(cx);
         self.answer_for_far_line(cx);

@@ -20,6 +20,13 @@ impl Port {
         self.answer(cx, index, request);
     }
 
+    /// A client tells the size of its window. Of several clients the last one counts.
+    pub(super) fn window(&mut self, columns: u16, rows: u16) {
+        if let Some(channel) = self.dev.open().and_then(|open| open.device.channel()) {
+            channel.window(columns, rows);
+        }
+    }
+
     /// Does what a client asks here.
     pub(super) fn answer(&mut self, cx: &mut Context<'_>, index: usize, request: Request) {
         let line = match self.dev.open() {
@@ -115,7 +122,7 @@ impl Port {
     }
 
     /// Programs `wanted`, if anything, and tells what is in force.
-    fn set_line(&mut self, wanted: Option<LineSettings>, line: LineSettings) -> LineSettings {
+    pub(super) fn set_line(&mut self, wanted: Option<LineSettings>, line: LineSettings) -> LineSettings {
         let Some(wanted) = wanted else { return line };
         let Some(open) = self.dev.open() else {
             if !self.is_holding() {
@@ -169,6 +176,7 @@ impl Port {
     /// answered as if it had them, because clients wait for the answer.
     pub(super) fn set_modem(&mut self, dtr: Option<bool>, rts: Option<bool>) -> (bool, bool) {
         let Some(open) = self.dev.open() else { return self.hold_outputs(dtr, rts) };
+        open.outputs = (dtr.or(open.outputs.0), rts.or(open.outputs.1));
         if (dtr.is_some() || rts.is_some())
             && let Err(e) = open.device.set_modem(dtr, rts)
             && open.has_modem

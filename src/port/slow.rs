@@ -44,7 +44,7 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    fn begin(session: &Session, now: Instant) -> Self {
+    fn begin(session: &mut Session, now: Instant) -> Self {
         Self { since: now, given: session.stream.unacknowledged() }
     }
 

@@ -119,6 +119,7 @@ impl OpenError {
             OpenErrorKind::NotFound { .. } | OpenErrorKind::BadLockFile { .. } => "Value or file not found",
             OpenErrorKind::InUse { .. } => "Object was already in use",
             OpenErrorKind::Permission { .. } => "Permission denied",
+            OpenErrorKind::Other(error) if error.kind() == io::ErrorKind::TimedOut => "Operation timed out",
             OpenErrorKind::Ambiguous { .. }
             | OpenErrorKind::Stale { .. }
             | OpenErrorKind::NotATty

@@ -44,8 +44,8 @@ pub struct LineSettings {
     pub flow: Flow,
     /// Ignore the modem control lines (`CLOCAL`).
     pub local: bool,
-    /// Drop DTR and RTS when the device is closed (`HUPCL`).
-    pub hangup_when_done: bool,
+    /// Whether DTR and RTS drop when the device is closed (`HUPCL`); `None`: as the device was found.
+    pub hangup_when_done: Option<bool>,
 }
 
 impl Default for LineSettings {
@@ -58,7 +58,7 @@ impl Default for LineSettings {
             stop: 1,
             flow: Flow::default(),
             local: false,
-            hangup_when_done: false,
+            hangup_when_done: None,
         }
     }
 }

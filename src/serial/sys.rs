@@ -78,6 +78,13 @@ fn ioctl_struct<T: Copy>(fd: &impl AsRawFd, request: libc::Ioctl, value: &mut T)
     done(unsafe { libc::ioctl(fd.as_raw_fd(), request, std::ptr::from_mut(value)) })
 }
 
+/// `TIOCGWINSZ`: columns of a terminal; `None` when it is none or does not know.
+pub(crate) fn columns(terminal: &impl AsRawFd) -> Option<u16> {
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    ioctl_struct(terminal, libc::TIOCGWINSZ, &mut size).ok()?;
+    (size.ws_col > 0).then_some(size.ws_col)
+}
+
 /// `TCGETS2`. Fails with `ENOTTY` when the file is not a terminal.
 pub(crate) fn termios(fd: &impl AsRawFd) -> io::Result<Termios2> {
     // SAFETY: `termios2` consists of integers only (their number differs between architectures).
@@ -108,9 +115,20 @@ pub(crate) fn set_break(fd: &impl AsRawFd, on: bool) -> io::Result<()> {
     ioctl_number(fd, if on { libc::TIOCSBRK } else { libc::TIOCCBRK }, 0)
 }
 
+/// `TIOCNXCL`: others may open the terminal (again).
+pub(crate) fn share(fd: &impl AsRawFd) -> io::Result<()> {
+    ioctl_number(fd, libc::TIOCNXCL, 0)
+}
+
 /// `TCFLSH` with `TCIFLUSH`, `TCOFLUSH` or `TCIOFLUSH`.
 pub(crate) fn flush(fd: &impl AsRawFd, queue: c_int) -> io::Result<()> {
     ioctl_number(fd, libc::TCFLSH, c_ulong::from(queue.unsigned_abs()))
+}
+
+/// `TIOCSWINSZ`: the size of a terminal's window.
+pub(crate) fn set_window(fd: &impl AsRawFd, columns: u16, rows: u16) -> io::Result<()> {
+    let mut size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    ioctl_struct(fd, libc::TIOCSWINSZ, &mut size)
 }
 
 /// `TIOCOUTQ`: bytes that the driver has not yet sent.

@@ -46,6 +46,7 @@ const UNIX: Place = Place::Layer("unix");
 const STDIO: Place = Place::Layer("stdio");
 const PTY: Place = Place::Layer("pty");
 const ECHO: Place = Place::Layer("echo");
+const CONACC: Place = Place::Layer("conacc");
 const FILE: Place = Place::Layer("file");
 const DEV: Place = Place::Layer("dev");
 const KEEPOPEN: Place = Place::Layer("keepopen");
@@ -143,7 +144,6 @@ fn lines() -> Vec<Line> {
         (OPTION, "mdns-domain", Test("src/mdns.rs", "what_is_announced")),
         (OPTION, "mdns-host", Test("src/mdns.rs", "what_is_announced")),
         (TELNET, "rfc2217", Here(net::rfc2217)),
-        (TELNET, "mode", Here(files::mode_client_is_refused)),
         (SSL, "key", Test("tests/tls.rs", "openssl_moves_bytes_both_ways")),
         (SSL, "cert", Test("tests/tls.rs", "openssl_moves_bytes_both_ways")),
         (SSL, "ca", Here(net::clientauth)),
@@ -225,6 +225,21 @@ fn lines_of_types() -> Vec<Line> {
         (PTY, "owner", Here(connectors::pty_owner_and_group)),
         (PTY, "group", Here(connectors::pty_owner_and_group)),
         (PTY, "start-dir", Test(CONNECTORS, "a_program_on_a_pseudo_terminal")),
+        (
+            CONACC,
+            "retry-time",
+            Test("tests/accepters/dial.rs", "retry_time_is_the_pause_between_two_connections"),
+        ),
+        (
+            TELNET,
+            "mode",
+            Test("tests/accepters/telnet.rs", "the_clients_end_offers_nothing_and_obeys_nothing"),
+        ),
+        (
+            TELNET,
+            "winsize",
+            Test("tests/accepters/telnet.rs", "a_program_sees_the_size_of_the_clients_window"),
+        ),
         (ECHO, "noecho", Test(CONNECTORS, "echo_sends_back_and_data_comes_first")),
         (ECHO, "data", Test(CONNECTORS, "echo_sends_back_and_data_comes_first")),
         (FILE, "infile", Test(CONNECTORS, "files_are_read_and_written")),

@@ -10,8 +10,8 @@ use super::matching::Rule;
 use super::report::{Report, sub_span};
 use crate::config::Connector;
 use crate::config::address;
-use crate::config::connector::Target;
-use crate::config::gensio::{self, FILTERS, Side, Stack};
+use crate::config::connector::{Filter, Target};
+use crate::config::gensio::{self, FILTERS, Layer, Side, Stack};
 use crate::config::options::{self, Place};
 use crate::config::raw::Spanned;
 
@@ -44,7 +44,7 @@ pub(super) fn resolve(
         ends.report.error(rule.span.clone(), "match finds serial devices, and the connector is none", help);
         return None;
     }
-    let filters = filters::resolve(&mut ends, base == "serialdev");
+    let filters = filters::resolve(&mut ends);
     let target = match base {
         "serialdev" => {
             Target::Serial(device::device(ends.stack, ends.text, rule, ends.defaults, ends.report)?)
@@ -63,6 +63,18 @@ pub(super) fn resolve(
         }
     };
     Some(Connector { text: text.value.as_str().into(), filters: filters?, target })
+}
+
+/// A filter that accepters have, too. `None`, with a report, when it cannot be run.
+pub(super) fn client_filter(
+    layer: &Layer,
+    stack: &Stack,
+    text: &Spanned<String>,
+    defaults: &[Default],
+    report: &mut Report,
+) -> Option<Filter> {
+    let mut ends = Ends { stack, text, defaults, services: "", report };
+    filters::of_client(&mut ends, layer)
 }
 
 /// A connector string taken apart, and what is needed to understand its pieces.
