@@ -33,7 +33,8 @@ impl Attached {
         }
     }
 
-    /// See [`Device::poll_gone`]. The end of other connectors is noticed by reading.
+    /// See [`Device::poll_gone`]. The end of other connectors, and of devices below filters, is noticed
+    /// by reading.
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<IoFailure> {
         match self {
             Self::Serial(device) => device.poll_gone(cx),
@@ -87,6 +88,11 @@ impl Attached {
     /// Line settings in force, where there is a serial device and it is open.
     pub(super) fn settings(&mut self) -> Option<LineSettings> {
         self.device().map(|device| device.settings())
+    }
+
+    /// It is a serial device without filters.
+    pub(super) fn is_plain(&self) -> bool {
+        matches!(self, Self::Serial(_))
     }
 
     /// The device node that is open.

@@ -220,7 +220,7 @@ impl Port {
         let has_modem = lines.is_ok();
         self.overrides.opened(self.report.metrics());
         let was_holding = self.is_holding();
-        self.over_with_lookout();
+        let resume = self.over_with_lookout();
         self.dev = DeviceState::Open(Box::new(OpenDevice {
             counters: device.error_counters(),
             line,
@@ -234,9 +234,12 @@ impl Port {
             opened_at: self.now,
             looks: Looks::default(),
             stalled: None,
-            line_changed: false,
+            line_changed: resume.is_some(),
             device,
         }));
+        if let Some(resume) = resume {
+            self.resume(resume);
+        }
         let text = |port: &Self, t: &Option<Template>| t.as_ref().map(|t| port.fill(t, None, None));
         let sendon = text(self, &self.conn.options.sendon);
         self.batch = Some(Box::new(Batch::new(&self.conn.options, sendon, &line)));
@@ -295,7 +298,9 @@ impl Port {
         let text = error.client_text.map(|text| format!("Device open failure: {text}\r\n"));
         for session in self.sessions.iter_mut().filter(|session| session.ending.is_none()) {
             self.moved = true;
+            // one that was held is in the middle of its data
             if self.conn.options.refusal_text
+                && !session.greeted
                 && let Some(text) = &text
             {
                 session.send_text(cx, text.as_bytes());
@@ -321,7 +326,9 @@ impl Port {
             self.complain(error.name, &error.message);
             self.report.failed(error.failure, error.message.clone());
         }
-        self.tell_open_failure(cx, &error);
+        if !self.hold_while_opening(cx) {
+            self.tell_open_failure(cx, &error);
+        }
     }
 
     /// Nobody waits any more for what is being opened. The opening of a serial device is left alone:
