@@ -26,6 +26,7 @@ use crate::connect::{Event, pty};
 use crate::serial::request::Request;
 use crate::serial::settings::{Flow, LineSettings, Parity};
 use crate::serial::{configured_settings, line_settings, sys};
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
@@ -58,6 +59,8 @@ const SETTLED: Duration = Duration::from_millis(50);
 /// What a program wrote before it closed the terminal is kept for so long when the far end cannot be
 /// reached: the kernel's `closing_wait` of serial ports.
 const DRAIN_LIMIT: Duration = Duration::from_secs(30);
+/// Bytes of inotify events that are read at a time.
+const EVENTS: usize = 4096;
 /// Steps without a result before others have their turn.
 const ROUNDS: usize = 16;
 
@@ -91,6 +94,8 @@ pub(super) struct Tty {
     is_open: bool,
     /// Whether it is open has to be looked at.
     look: bool,
+    /// It was opened or closed since that was done.
+    passed: bool,
     /// All programs have left since, and what they wrote is still there.
     left: Option<Instant>,
     tick: Pin<Box<Sleep>>,
@@ -132,6 +137,8 @@ fn create(make: &Make, settings: &Termios2) -> Result<(OwnedFd, PathBuf, AsyncFd
     };
     let (master, slave) = made().map_err(|error| format!("cannot make a pseudo-terminal: {error}"))?;
     let shown = slave.display();
+    // a terminal that was never open does not count as closed yet
+    drop(open_slave(&slave).map_err(|error| format!("cannot open {shown}: {error}"))?);
     let opens = watch_opens(&slave).map_err(|error| {
         let cure = match error.raw_os_error() {
             Some(libc::EMFILE) => "; raise fs.inotify.max_user_instances with sysctl",
@@ -140,8 +147,6 @@ fn create(make: &Make, settings: &Termios2) -> Result<(OwnedFd, PathBuf, AsyncFd
         };
         format!("cannot watch {shown} for being opened: {error}{cure}")
     })?;
-    // a terminal that was never open does not count as closed yet
-    drop(open_slave(&slave).map_err(|error| format!("cannot open {shown}: {error}"))?);
     std::fs::set_permissions(&slave, Permissions::from_mode(make.mode))
         .map_err(|error| format!("cannot set the mode of {shown}: {error}"))?;
     if make.owner.is_some() || make.group.is_some() {
@@ -150,6 +155,14 @@ fn create(make: &Make, settings: &Termios2) -> Result<(OwnedFd, PathBuf, AsyncFd
         })?;
     }
     Ok((master, slave, opens))
+}
+
+/// Whether these inotify events are one opening and one closing: four words each, of which the second
+/// says what it is.
+fn is_own(events: &[u8]) -> bool {
+    let masks = events.chunks_exact(16).filter_map(|event| event[4..].first_chunk());
+    let masks: Vec<u32> = masks.map(|mask| u32::from_ne_bytes(*mask)).collect();
+    masks == [libc::IN_OPEN, libc::IN_CLOSE_WRITE]
 }
 
 fn watch_opens(path: &Path) -> io::Result<AsyncFd<OwnedFd>> {
@@ -197,6 +210,7 @@ impl Tty {
             make,
             is_open: false,
             look: true,
+            passed: false,
             left: None,
             tick: Box::pin(sleep(SLOW)),
             termios,
@@ -246,13 +260,29 @@ impl Tty {
 
     /// Takes note of all opens and closes until now.
     fn poll_opens(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        let mut events = [0; 4096];
         while let Poll::Ready(ready) = self.opens.poll_read_ready(cx) {
+            let mut events = [0; EVENTS];
             let Ok(result) = ready?.try_io(|fd| read(fd, &mut events).map_err(io::Error::from)) else {
                 continue;
             };
             result?;
             self.look = true;
+            self.passed = true;
+        }
+        Ok(())
+    }
+
+    /// Takes the events off that our own opening and closing made. Others come in between only if a
+    /// program did the same just then.
+    fn forget_own(&mut self) -> io::Result<()> {
+        let mut events = [0; EVENTS];
+        let count = match read(self.opens.get_ref(), &mut events) {
+            Err(Errno::EAGAIN) => 0,
+            other => other?,
+        };
+        if !is_own(&events[..count]) {
+            self.look = true;
+            self.passed = true;
         }
         Ok(())
     }
@@ -271,6 +301,7 @@ impl Tty {
             (false, false) => {
                 self.watch(true)?;
                 self.is_open = true;
+                self.passed = false;
                 self.quick();
                 self.tick.as_mut().reset(Instant::now() + QUICK);
                 self.check_line()?;
@@ -283,11 +314,18 @@ impl Tty {
                 self.check_line()?;
                 self.watch(false)?;
                 self.is_open = false;
+                self.passed = false;
                 self.freshen()?;
                 if self.raises && self.termios.c_cflag & libc::HUPCL != 0 {
                     self.ask(Request::DtrRts(false, false));
                 }
                 Ok(Some(Step::Closed))
+            }
+            // a program was there, too short to be seen; what it set is wanted all the same
+            (false, true) if replace(&mut self.passed, false) => {
+                self.check_line()?;
+                self.freshen()?;
+                Ok(None)
             }
             _ => Ok(None),
         }
@@ -305,6 +343,8 @@ impl Tty {
                 // neither can fail on a terminal that is open
                 let _ = sys::share(&slave);
                 let _ = sys::flush(&slave, libc::TCIFLUSH);
+                drop(slave);
+                self.forget_own()?;
                 self.mark()
             }
             // only root may take the claim back, so others need another terminal
@@ -418,16 +458,16 @@ impl Tty {
             let mut ready = ready?;
             match read(fd.get_ref(), buf) {
                 Ok(count @ 1..) => return Ok(Some(count)),
-                Err(nix::errno::Errno::EAGAIN) if ready.ready().is_read_closed() => {
+                Err(Errno::EAGAIN) if ready.ready().is_read_closed() => {
                     // a hang-up that is over stays known to the reactor
                     self.look = true;
                     self.watch(true)?;
                     cx.waker().wake_by_ref();
                     return Ok(None);
                 }
-                Err(nix::errno::Errno::EAGAIN) => ready.clear_ready(),
-                Err(nix::errno::Errno::EINTR) => {}
-                Ok(_) | Err(nix::errno::Errno::EIO) => {
+                Err(Errno::EAGAIN) => ready.clear_ready(),
+                Err(Errno::EINTR) => {}
+                Ok(_) | Err(Errno::EIO) => {
                     self.look = true;
                     return Ok(None);
                 }
@@ -446,6 +486,9 @@ impl Local for Tty {
                 return Poll::Ready(Ok(step));
             }
             if !self.is_open {
+                if self.look {
+                    continue;
+                }
                 return Poll::Pending;
             }
             if self.tick.as_mut().poll(cx).is_ready() {
@@ -508,16 +551,16 @@ impl Local for Tty {
             let mut ready = ready!(fd.poll_write_ready(cx))?;
             match write(fd.get_ref(), data) {
                 Ok(count @ 1..) => return Poll::Ready(Ok(count)),
-                Ok(_) | Err(nix::errno::Errno::EAGAIN) if ready.ready().is_write_closed() => {
+                Ok(_) | Err(Errno::EAGAIN) if ready.ready().is_write_closed() => {
                     self.look = true;
                     self.watch(true)?;
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
-                Ok(_) | Err(nix::errno::Errno::EAGAIN) => ready.clear_ready(),
-                Err(nix::errno::Errno::EINTR) => {}
+                Ok(_) | Err(Errno::EAGAIN) => ready.clear_ready(),
+                Err(Errno::EINTR) => {}
                 // nobody is there to read it
-                Err(nix::errno::Errno::EIO) => {
+                Err(Errno::EIO) => {
                     self.look = true;
                     return Poll::Ready(Ok(data.len()));
                 }
@@ -536,6 +579,30 @@ impl Local for Tty {
         self.live = on;
         if !on {
             self.asks.clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn events(masks: &[u32]) -> Vec<u8> {
+        masks.iter().flat_map(|&mask| [1, mask, 0, 0]).flat_map(u32::to_ne_bytes).collect()
+    }
+
+    #[test]
+    fn own_events_are_told_from_others() {
+        let (open, close) = (libc::IN_OPEN, libc::IN_CLOSE_WRITE);
+        assert!(is_own(&events(&[open, close])));
+        for others in [
+            &[][..],
+            &[open],
+            &[open, close, open],
+            &[open, close, open, close],
+            &[open, libc::IN_CLOSE_NOWRITE],
+        ] {
+            assert!(!is_own(&events(others)), "{others:?}");
         }
     }
 }
