@@ -22,24 +22,20 @@ use super::Attach;
 use super::line::{Ledger, Wanted};
 use super::link::Link;
 use super::local::{Local, Step};
+use super::terminal::{Make, create, fresh, is_own, open_slave};
 use crate::connect::{Event, pty};
 use crate::serial::request::Request;
 use crate::serial::settings::{Flow, LineSettings, Parity};
-use crate::serial::{configured_settings, line_settings, sys};
+use crate::serial::{line_settings, sys};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
-use nix::sys::stat::Mode;
 use nix::unistd::{read, write};
 use std::collections::VecDeque;
-use std::fs::Permissions;
 use std::future::Future;
 use std::io;
 use std::mem::replace;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{PermissionsExt, chown};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -73,14 +69,6 @@ enum Master {
     Watched(AsyncFd<OwnedFd>),
     /// On its way from one to the other.
     Moving,
-}
-
-/// How the terminal is made.
-#[derive(Clone, Debug)]
-struct Make {
-    owner: Option<u32>,
-    group: Option<u32>,
-    mode: u32,
 }
 
 /// A pseudo-terminal with a link.
@@ -125,65 +113,6 @@ impl std::fmt::Debug for Tty {
         // `termios2` has no Debug
         f.debug_struct("Tty").field("slave", &self.slave).field("open", &self.is_open).finish_non_exhaustive()
     }
-}
-
-/// A new pseudo-terminal with settings, and its inotify(7) watch.
-fn create(make: &Make, settings: &Termios2) -> Result<(OwnedFd, PathBuf, AsyncFd<OwnedFd>), String> {
-    let made = || -> io::Result<_> {
-        let (master, slave) = pty::create()?;
-        let master = master.as_fd().try_clone_to_owned()?;
-        sys::set_termios(&master, settings)?;
-        Ok((master, slave))
-    };
-    let (master, slave) = made().map_err(|error| format!("cannot make a pseudo-terminal: {error}"))?;
-    let shown = slave.display();
-    // a terminal that was never open does not count as closed yet
-    drop(open_slave(&slave).map_err(|error| format!("cannot open {shown}: {error}"))?);
-    let opens = watch_opens(&slave).map_err(|error| {
-        let cure = match error.raw_os_error() {
-            Some(libc::EMFILE) => "; raise fs.inotify.max_user_instances with sysctl",
-            Some(libc::ENOSPC) => "; raise fs.inotify.max_user_watches with sysctl",
-            _ => "",
-        };
-        format!("cannot watch {shown} for being opened: {error}{cure}")
-    })?;
-    std::fs::set_permissions(&slave, Permissions::from_mode(make.mode))
-        .map_err(|error| format!("cannot set the mode of {shown}: {error}"))?;
-    if make.owner.is_some() || make.group.is_some() {
-        chown(&slave, make.owner, make.group).map_err(|error| {
-            format!("cannot give {shown} to its owner: {error}; that takes root, or a group that we are in")
-        })?;
-    }
-    Ok((master, slave, opens))
-}
-
-/// Whether these inotify events are one opening and one closing: four words each, of which the second
-/// says what it is.
-fn is_own(events: &[u8]) -> bool {
-    let masks = events.chunks_exact(16).filter_map(|event| event[4..].first_chunk());
-    let masks: Vec<u32> = masks.map(|mask| u32::from_ne_bytes(*mask)).collect();
-    masks == [libc::IN_OPEN, libc::IN_CLOSE_WRITE]
-}
-
-fn watch_opens(path: &Path) -> io::Result<AsyncFd<OwnedFd>> {
-    let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
-    inotify.add_watch(path, AddWatchFlags::IN_OPEN | AddWatchFlags::IN_CLOSE)?;
-    sys::watch(inotify.into()).map_err(|(_, error)| error)
-}
-
-fn open_slave(path: &Path) -> io::Result<OwnedFd> {
-    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    Ok(open(path, flags, Mode::empty())?)
-}
-
-/// The settings of a new terminal: raw, with the mark of an untouched one.
-fn fresh(line: Option<LineSettings>) -> io::Result<Termios2> {
-    let (master, _) = pty::create()?;
-    // as a serial port has it: DTR falls at the last close unless a program says otherwise
-    let line = LineSettings { local: true, hangup_when_done: true, ..line.unwrap_or_default() };
-    let mut settings = configured_settings(&sys::termios(&master)?, &line);
-    settings.c_oflag = libc::OPOST;
-    Ok(settings)
 }
 
 impl Tty {
@@ -280,10 +209,9 @@ impl Tty {
             Err(Errno::EAGAIN) => 0,
             other => other?,
         };
-        if !is_own(&events[..count]) {
-            self.look = true;
-            self.passed = true;
-        }
+        // equal events in a row are one, so that a program's opening may be among these
+        self.look = true;
+        self.passed |= !is_own(&events[..count]);
         Ok(())
     }
 
@@ -579,30 +507,6 @@ impl Local for Tty {
         self.live = on;
         if !on {
             self.asks.clear();
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn events(masks: &[u32]) -> Vec<u8> {
-        masks.iter().flat_map(|&mask| [1, mask, 0, 0]).flat_map(u32::to_ne_bytes).collect()
-    }
-
-    #[test]
-    fn own_events_are_told_from_others() {
-        let (open, close) = (libc::IN_OPEN, libc::IN_CLOSE_WRITE);
-        assert!(is_own(&events(&[open, close])));
-        for others in [
-            &[][..],
-            &[open],
-            &[open, close, open],
-            &[open, close, open, close],
-            &[open, libc::IN_CLOSE_NOWRITE],
-        ] {
-            assert!(!is_own(&events(others)), "{others:?}");
         }
     }
 }
