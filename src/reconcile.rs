@@ -56,6 +56,7 @@ mod tests {
                 text: "2000".into(),
                 telnet: None,
                 tls: None,
+                filters: None,
                 listen: Arc::new(Listen::Dummy),
             },
             connector: Connector::serial(path, device),

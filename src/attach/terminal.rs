@@ -79,7 +79,7 @@ pub(super) fn open_slave(path: &Path) -> io::Result<OwnedFd> {
 pub(super) fn fresh(line: Option<LineSettings>) -> io::Result<Termios2> {
     let (master, _) = pty::create()?;
     // as a serial port has it: DTR falls at the last close unless a program says otherwise
-    let line = LineSettings { local: true, hangup_when_done: true, ..line.unwrap_or_default() };
+    let line = LineSettings { local: true, hangup_when_done: Some(true), ..line.unwrap_or_default() };
     let mut settings = configured_settings(&sys::termios(&master)?, &line);
     settings.c_oflag = libc::OPOST;
     Ok(settings)

@@ -128,7 +128,7 @@ impl FromStr for Url {
         }
         let mut filters = Vec::new();
         if let Some(rfc2217) = *telnet {
-            filters.push(Filter::Telnet(TelnetOptions { rfc2217 }));
+            filters.push(Filter::Telnet(TelnetOptions { rfc2217, ..TelnetOptions::default() }));
         }
         if *tls {
             client.identity = match (cert, key) {
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn schemes_make_filters() {
-        let telnet = |rfc2217| Filter::Telnet(TelnetOptions { rfc2217 });
+        let telnet = |rfc2217| Filter::Telnet(TelnetOptions { rfc2217, ..TelnetOptions::default() });
         for (text, filters) in [
             ("rfc2217://h:1", vec![telnet(true)]),
             ("RFC2217://h:1/?ign_set_control&timeout=3", vec![telnet(true)]),

@@ -7,14 +7,16 @@ use super::keep::Kept;
 use super::node::Node;
 use super::pump::{self, Pump};
 use super::rate::Limited;
+use super::serial::Line;
 use super::telnet::Telnet;
 use super::trace::Traced;
 use super::udp::Datagrams;
 use super::{Channel, ConnectError, program, pty, tls};
-use crate::config::connector::{Connector, Filter, Remote, Target};
-use crate::config::{Connection, Family};
+use crate::config::connector::{Filter, Remote, Target};
+use crate::config::{Connection, Connector, Dial, Family};
 use crate::metrics::DeviceFailure;
 use crate::net::names::Names;
+use crate::opening;
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -29,16 +31,19 @@ pub type Opening = Pin<Box<dyn Future<Output = Result<Box<dyn Channel>, ConnectE
 /// What is needed to open a connector, again and again if need be.
 #[derive(Clone)]
 pub struct Stack {
-    owner: Owner,
+    whose: Whose,
     names: Arc<Names>,
 }
 
-/// Who has the connector.
+/// Where the connector stands.
 #[derive(Clone)]
-enum Owner {
-    Port(Arc<Connection>),
-    /// Nobody but the name.
-    Alone(Arc<(Arc<str>, Connector)>),
+enum Whose {
+    /// It is that of a connection.
+    Connection(Arc<Connection>),
+    /// It is what an accepter connects to.
+    Accepter(Arc<Dial>),
+    /// It stands alone; the name is for logs.
+    Nobody(Arc<(Arc<str>, Connector)>),
 }
 
 impl fmt::Debug for Stack {
@@ -50,23 +55,29 @@ impl fmt::Debug for Stack {
 impl Stack {
     /// The connector of `connection`; host names are looked up by `names`.
     pub fn new(connection: Arc<Connection>, names: Arc<Names>) -> Self {
-        Self { owner: Owner::Port(connection), names }
+        Self { whose: Whose::Connection(connection), names }
+    }
+
+    /// What an accepter connects to.
+    pub fn dial(dial: Arc<Dial>, names: Arc<Names>) -> Self {
+        Self { whose: Whose::Accepter(dial), names }
     }
 
     /// A connector that no port has, with a name for logs.
     pub fn alone(name: Arc<str>, connector: Connector) -> Self {
-        Self { owner: Owner::Alone(Arc::new((name, connector))), names: Arc::default() }
+        Self { whose: Whose::Nobody(Arc::new((name, connector))), names: Arc::default() }
     }
 
     /// Nobody watches the far end but this stack, so that it has to notice a dead one by itself.
     pub(super) fn is_alone(&self) -> bool {
-        matches!(self.owner, Owner::Alone(_))
+        matches!(self.whose, Whose::Nobody(_))
     }
 
     fn connector(&self) -> &Connector {
-        match &self.owner {
-            Owner::Port(connection) => &connection.connector,
-            Owner::Alone(both) => &both.1,
+        match &self.whose {
+            Whose::Connection(connection) => &connection.connector,
+            Whose::Accepter(dial) => &dial.connector,
+            Whose::Nobody(both) => &both.1,
         }
     }
 
@@ -77,9 +88,10 @@ impl Stack {
 
     /// Name of the port, for logs.
     pub(super) fn port(&self) -> &Arc<str> {
-        match &self.owner {
-            Owner::Port(connection) => &connection.name,
-            Owner::Alone(both) => &both.0,
+        match &self.whose {
+            Whose::Connection(connection) => &connection.name,
+            Whose::Accepter(dial) => &dial.owner,
+            Whose::Nobody(both) => &both.0,
         }
     }
 
@@ -152,14 +164,18 @@ pub fn open(stack: Stack) -> Opening {
 /// Opens the connector from its filter number `depth` on.
 pub(super) fn below(stack: Stack, depth: usize) -> Opening {
     Box::pin(async move {
-        // a stack is two pointers
         let whole = stack.clone();
         let Some(filter) = whole.connector().filters.get(depth) else {
             return target(&stack).await;
         };
         if let Filter::KeepOpen(options) = filter {
             // it opens by itself what is below it
-            return Ok(Box::new(Kept::new(options.clone(), stack, depth + 1)) as Box<dyn Channel>);
+            let is_device = matches!(stack.target(), Target::Serial(_));
+            let mut kept = Kept::new(options.clone(), stack, depth + 1);
+            if is_device {
+                kept.first_attempt().await;
+            }
+            return Ok(Box::new(kept) as Box<dyn Channel>);
         }
         let name = match &stack.target() {
             Target::Tcp(tcp) => tcp.remotes.first().map(|remote| Arc::clone(&remote.host)),
@@ -187,10 +203,7 @@ async fn target(stack: &Stack) -> Result<Box<dyn Channel>, ConnectError> {
         Target::Program(options) => program::start(stack, options),
         Target::Echo(options) => Ok(Box::new(Echoing::new(options))),
         Target::File(options) => Ok(Box::new(Files::open(options).await?)),
-        Target::Serial(device) => {
-            let error = io::Error::other("a serial device is not opened this way");
-            Err(ConnectError::io(&format!("cannot open {}", device.path), &error))
-        }
+        Target::Serial(device) => Ok(Box::new(Line::open(device).await?)),
     }
 }
 
@@ -198,6 +211,17 @@ async fn unix(path: &Path) -> Result<Box<dyn Channel>, ConnectError> {
     match tokio::net::UnixStream::connect(path).await {
         Ok(stream) => Ok(Box::new(Pump::new(stream))),
         Err(error) => Err(ConnectError::io(&format!("cannot connect to {}", path.display()), &error)),
+    }
+}
+
+/// Opens what may hang in a driver; `path` is told if it does.
+pub(super) async fn device<T: Send + 'static>(
+    path: String,
+    work: impl FnOnce() -> Result<T, ConnectError> + Send + 'static,
+) -> Result<T, ConnectError> {
+    match opening::begin(path, work).await.and_then(|done| done) {
+        Ok(result) => result,
+        Err(join) => Err(ConnectError::io("cannot open", &io::Error::other(join))),
     }
 }
 

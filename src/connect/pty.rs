@@ -181,6 +181,11 @@ impl Channel for Master {
             other => Poll::Ready(other.map_err(IoFailure::Failed)),
         }
     }
+
+    fn window(&mut self, columns: u16, rows: u16) {
+        // programs on a terminal whose size cannot be set go by the one that it has
+        let _ = self.file.set_window(columns, rows);
+    }
 }
 
 impl Master {

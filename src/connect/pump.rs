@@ -32,6 +32,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
     pub(super) fn new(stream: S) -> Self {
         Self(stream)
     }
+
+    /// The stream.
+    pub(super) fn inner(&mut self) -> &mut S {
+        &mut self.0
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + Debug> Channel for Pump<S> {

@@ -1,6 +1,7 @@
 //! What listens for one accepter, with retries and without a busy loop.
 
 use super::bind::{self, Kind, Target};
+use super::dial::{self, Dialler};
 use super::names::Names;
 use super::peer::Peer;
 use super::stdio::Stdio;
@@ -32,6 +33,8 @@ pub enum Event {
     Data,
     /// So many bytes of a UDP client were lost: they came faster than they could be taken.
     Lost(usize),
+    /// What is to be connected to could not be reached; it is tried again.
+    NotReached(String),
     /// All sockets are bound now.
     Up,
     /// Binding failed; it is tried again after the retry time.
@@ -60,6 +63,8 @@ enum Sockets {
     Unix(Box<unix::Bound>),
     /// Standard input and output, until they are the client.
     Stdio(Option<Box<Stdio>>),
+    /// What connects.
+    Dial(Box<Dialler>),
     Dummy,
 }
 
@@ -165,6 +170,10 @@ impl Listener {
             }
             Listen::Unix(config) => Sockets::Unix(Box::new(unix::Bound::new(config)?)),
             Listen::Stdio(config) => Sockets::Stdio(Some(Box::new(Stdio::take(*config)?))),
+            Listen::Dial(dial) => {
+                let names = Arc::clone(&self.names);
+                Sockets::Dial(Box::new(Dialler::new(Arc::clone(dial), names, self.retry)))
+            }
             Listen::Dummy => Sockets::Dummy,
         })
     }
@@ -243,6 +252,12 @@ impl Sockets {
                 Some(stdio) => Poll::Ready(Ok(Event::Client(Stream::Stdio(stdio), Peer::Stdio))),
                 None => Poll::Pending,
             },
+            Self::Dial(dialler) => dialler.poll(cx).map(|event| {
+                Ok(match event {
+                    dial::Event::Client(stream, peer) => Event::Client(stream, peer),
+                    dial::Event::Failed(error) => Event::NotReached(error.to_string()),
+                })
+            }),
             Self::Dummy => Poll::Pending,
         }
     }
@@ -275,6 +290,7 @@ pub fn places(listener: &Listener) -> String {
     match listener.config() {
         Listen::Unix(unix) => unix.path.to_string(),
         Listen::Stdio(_) => "standard input and output".to_owned(),
+        Listen::Dial(dial) => format!("what it connects to, {}", dial.connector.text),
         Listen::Dummy => "nothing, as it is a dummy".to_owned(),
         Listen::Tcp(_) | Listen::Udp(_) => {
             listener.addresses().iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")

@@ -20,9 +20,19 @@ impl Port {
         self.answer(cx, index, request);
     }
 
+    /// A client tells the size of its window. Of several clients the last one counts.
+    pub(super) fn window(&mut self, columns: u16, rows: u16) {
+        if let Some(channel) = self.dev.open().and_then(|open| open.device.channel()) {
+            channel.window(columns, rows);
+        }
+    }
+
     /// Does what a client asks here.
     pub(super) fn answer(&mut self, cx: &mut Context<'_>, index: usize, request: Request) {
-        let line = self.dev.open().map_or(self.conn.connector.line(), |open| open.line);
+        let line = match self.dev.open() {
+            Some(open) => open.line,
+            None => self.held_line(),
+        };
         let reply = match request {
             Request::Signature => {
                 let text = self.signature();
@@ -112,12 +122,19 @@ impl Port {
     }
 
     /// Programs `wanted`, if anything, and tells what is in force.
-    fn set_line(&mut self, wanted: Option<LineSettings>, line: LineSettings) -> LineSettings {
+    pub(super) fn set_line(&mut self, wanted: Option<LineSettings>, line: LineSettings) -> LineSettings {
         let Some(wanted) = wanted else { return line };
-        let Some(open) = self.dev.open() else { return line };
+        let Some(open) = self.dev.open() else {
+            if !self.is_holding() {
+                return line;
+            }
+            self.hold_line(wanted);
+            return wanted;
+        };
         match open.device.apply(&wanted) {
             Ok(actual) => {
                 open.line = actual;
+                open.line_changed = true;
                 if let Some(batch) = &mut self.batch {
                     batch.set_line(&actual);
                 }
@@ -158,7 +175,8 @@ impl Port {
     /// Sets DTR and RTS in one call and tells their state. A device without modem lines is
     /// answered as if it had them, because clients wait for the answer.
     pub(super) fn set_modem(&mut self, dtr: Option<bool>, rts: Option<bool>) -> (bool, bool) {
-        let Some(open) = self.dev.open() else { return (dtr.unwrap_or(true), rts.unwrap_or(true)) };
+        let Some(open) = self.dev.open() else { return self.hold_outputs(dtr, rts) };
+        open.outputs = (dtr.or(open.outputs.0), rts.or(open.outputs.1));
         if (dtr.is_some() || rts.is_some())
             && let Err(e) = open.device.set_modem(dtr, rts)
             && open.has_modem

@@ -61,7 +61,13 @@ impl Port {
                     self.env.metrics.accept_error();
                     self.complain("accept", &format!("cannot accept clients for now: {error}"));
                 }
-                Event::Client(stream, peer) => self.welcome(cx, stream, peer),
+                Event::NotReached(why) => self.complain("dial", &why),
+                Event::Client(stream, peer) => {
+                    if matches!(peer, Peer::Dialled(_)) {
+                        self.settled("dial");
+                    }
+                    self.welcome(cx, stream, peer);
+                }
                 // another round comes, with everybody's turn before the next datagrams
                 Event::Data => return,
                 Event::Lost(count) => {
@@ -100,7 +106,8 @@ impl Port {
         }
         let tell = self.conn.options.refusal_text;
         let wrapped = reception::wrapped(&self.env.wrap, &self.conn.accepter, tell, &peer);
-        let reception = Reception { tls: self.tls.clone(), wrapped };
+        let filters = self.conn.accepter.filters.clone();
+        let reception = Reception { tls: self.tls.clone(), wrapped, filters };
         if reception.is_needed() {
             let (own, metrics) = (self.inbox.sender(), self.report.metrics().clone());
             tokio::spawn(reception.receive(stream, peer, self.name.clone(), own, metrics));
@@ -163,6 +170,7 @@ impl Port {
         self.moved = true;
         match self.dev {
             DeviceState::Closed => self.begin_open(),
+            DeviceState::Opening(_, None) => self.opening_hangs(cx),
             _ if dialled.is_some() => {}
             DeviceState::Open(_) if others > 0 || self.keeps_device() => {
                 self.greet(cx, self.sessions.len() - 1);
@@ -263,7 +271,11 @@ impl Port {
 
     /// The device is open: the banner, then data.
     pub(super) fn greet(&mut self, cx: &mut Context<'_>, index: usize) {
-        let line = self.dev.open().filter(|open| open.device.is_serial()).map(|open| open.line);
+        let is_serial = self.conn.connector.device().is_some();
+        let line = match self.dev.open() {
+            Some(open) => is_serial.then_some(open.line),
+            None => is_serial.then(|| self.held_line()),
+        };
         let peer = self.sessions[index].peer.clone();
         let banner = self.conn.options.banner.as_ref().map(|t| self.fill(t, Some(&peer), line));
         let session = &mut self.sessions[index];

@@ -146,7 +146,13 @@ mod tests {
         let listen = Listen::Udp(UdpListen { addresses, reuseaddr: false });
         Arc::new(Rotator {
             name: name.into(),
-            accepter: Accepter { text: "x".into(), telnet: None, tls: None, listen: Arc::new(listen) },
+            accepter: Accepter {
+                text: "x".into(),
+                telnet: None,
+                tls: None,
+                filters: None,
+                listen: Arc::new(listen),
+            },
             members: members.split(',').map(Into::into).collect(),
             options: Options::default(),
         })

@@ -138,3 +138,26 @@ fn a_meter_library_reads_the_meter() {
         });
     }
 }
+
+#[test]
+fn kermit_dials_out() {
+    let Some(kermit) = tools::tool("kermit", "ckermit") else { return };
+    let device = Pty::new();
+    let (far, url) = far(device.path(), &[]);
+    let attached = Attached::start(&url, &[]);
+    let dir = tempfile::tempdir().unwrap();
+    let script = dir.path().join("script");
+    let commands = format!(
+        "set carrier-watch off\nset line {}\nset speed 19200\nlineout hello kermit\n\
+         input 20 READY\nif success echo heard it\nexit\n",
+        attached.link().display()
+    );
+    std::fs::write(&script, commands).unwrap();
+    let mut process = Process::start(Command::new(kermit).arg(&script).stdin(Stdio::null()));
+    assert_eq!(device.read(13), b"hello kermit\r");
+    assert_eq!(device.termios().output_speed(), 19_200);
+    device.write(b"READY\r\n");
+    process.ended();
+    assert!(process.stdout.find(&["heard it"]).is_some(), "{}", process.stdout.text());
+    clients(&far, 0);
+}

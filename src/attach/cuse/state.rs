@@ -93,7 +93,7 @@ const CD: u32 = libc::TIOCM_CAR.cast_unsigned();
 impl State {
     /// `blank`: settings that all others start from.
     pub(super) fn new(blank: &Termios2, given: Option<LineSettings>) -> Self {
-        let line = LineSettings { local: true, hangup_when_done: true, ..given.unwrap_or_default() };
+        let line = LineSettings { local: true, hangup_when_done: Some(true), ..given.unwrap_or_default() };
         Self {
             termios: configured_settings(blank, &line),
             touched: false,
@@ -424,7 +424,7 @@ mod tests {
             stop: 2,
             flow: Flow { xonxoff: false, rtscts: true },
             local: true,
-            hangup_when_done: false,
+            hangup_when_done: Some(false),
         };
         state.termios = configured_settings(&state.termios, &line);
         let wanted = state.bytes(true);

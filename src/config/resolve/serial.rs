@@ -45,7 +45,7 @@ pub(super) fn apply(
             ("local", Value::Bool(on)) => line.local = on,
             ("xonxoff", Value::Bool(on)) => line.flow.xonxoff = on,
             ("rtscts", Value::Bool(on)) => line.flow.rtscts = on,
-            ("hangup-when-done", Value::Bool(on)) => line.hangup_when_done = on,
+            ("hangup-when-done", Value::Bool(on)) => line.hangup_when_done = Some(on),
             ("nobreak", Value::Bool(on)) => device.nobreak = on,
             ("wronly", Value::Bool(on)) => device.write_only = on,
             ("rdonly", Value::Bool(on)) => device.read_only = on,
