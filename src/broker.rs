@@ -10,6 +10,7 @@ use crate::config::{self, Admin, Config, Connection, Rotator};
 use crate::descriptors;
 use crate::http::{self, HttpState};
 use crate::mdns::{self, Responder, Services};
+use crate::memory;
 use crate::metrics::{Metrics, ReloadOutcome};
 use crate::net::wrap;
 use crate::port::{Claims, Environment};
@@ -163,7 +164,7 @@ fn default_file(options: &RunOptions) -> Result<PathBuf, String> {
 #[derive(Debug)]
 pub struct Broker {
     sources: Sources,
-    env: Environment,
+    env: Arc<Environment>,
     supervisor: Supervisor,
     rotators: Rotators,
     admin: admin::Server,
@@ -180,7 +181,7 @@ impl Broker {
     /// When metrics cannot be registered, which is a fault of this program.
     pub fn new(sources: Sources, signature: Option<&str>) -> Result<Self, String> {
         let metrics = Metrics::new().map_err(|e| format!("cannot set up metrics: {e}"))?;
-        let env = Environment {
+        let env = Arc::new(Environment {
             claims: Arc::new(Claims::default()),
             metrics: Arc::new(metrics),
             status: StatusTable::new(),
@@ -192,7 +193,8 @@ impl Broker {
             signature: signature.unwrap_or(DEFAULT_SIGNATURE).into(),
             traces: Arc::default(),
             leds: Arc::default(),
-        };
+            hotplug: Arc::default(),
+        });
         let (asking, requests) = Requests::channel();
         let admin = admin::Server::new(asking, Arc::clone(&env.events), Arc::clone(&env.names));
         Ok(Self {
@@ -337,6 +339,7 @@ impl Broker {
             // whoever waits for it may be gone
             let _ = stdout().write_all(b"Ready\n").and_then(|()| stdout().flush());
         }
+        memory::release_start_code();
     }
 
     async fn apply(&mut self, plan: Plan) {

@@ -8,8 +8,10 @@
 //! `-v` prints the version under both names, as in ser2net, so that scripts which probe with it work:
 //! under that name it is [`SER2NET_VERSION`]. `-l` is what makes the log more talkative.
 
+mod attach;
 mod ser2net;
 
+use crate::attach::Attach;
 use crate::commands::{Detail, Output};
 use clap::error::ErrorKind;
 use clap::{ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -91,6 +93,13 @@ pub enum Command {
         config: Option<PathBuf>,
         /// As JSON.
         json: bool,
+    },
+    /// Make a far port a terminal of this machine.
+    Attach {
+        /// Which, and how.
+        options: Box<Attach>,
+        /// See [`RunOptions::verbosity`].
+        verbosity: u8,
     },
     /// Run on simulated devices.
     Demo {
@@ -240,6 +249,9 @@ enum Sub {
         #[arg(long = "json")]
         json: bool,
     },
+    /// Make a port of a far server a local terminal that any program can open
+    #[command(after_help = attach::AFTER_HELP)]
+    Attach(attach::AttachArgs),
     /// Serve simulated devices on loopback and print commands to try; ends with Ctrl-C
     Demo {
         /// Log more; twice for still more
@@ -346,6 +358,10 @@ pub fn parse(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Result
                     Command::Convert { file, output: Output { file: output, force } }
                 }
                 Sub::Ports { config, json } => Command::Ports { config, json },
+                Sub::Attach(args) => {
+                    let (options, verbosity) = args.options()?;
+                    Command::Attach { options: Box::new(options), verbosity }
+                }
                 Sub::Demo { verbose } => Command::Demo { verbosity: verbose },
             })
         }

@@ -4,7 +4,7 @@ use crate::broker::{self, Reading};
 use crate::cli::Personality;
 use crate::config::Config;
 use crate::config::convert::convert;
-use crate::config::explain::{self, Port, explain};
+use crate::config::explain::{self, Explanation, explain};
 use crate::config::files::{self, MAX_FILE};
 use crate::config::load::Inputs;
 use crate::config::render::render;
@@ -22,7 +22,7 @@ pub enum Detail {
     /// What is wrong.
     #[default]
     Mistakes,
-    /// Also every port as it will run, as text.
+    /// Also every port as it will run, and what else there is, as text.
     Ports,
     /// The same as JSON.
     Json,
@@ -34,7 +34,8 @@ struct Explained<'a> {
     file: String,
     errors: usize,
     warnings: usize,
-    ports: &'a [Port],
+    #[serde(flatten)]
+    explanation: &'a Explanation,
 }
 
 /// Says what is wrong with files: the mistakes on `errors`, what else there is to tell on `out`.
@@ -52,17 +53,17 @@ pub fn check(
     let mut read = Vec::new();
     for file in files {
         let inputs = Inputs { file: Some(file.clone()), ..Inputs::default() };
-        let (config, diagnostics, ports) = explain(&inputs);
+        let (config, diagnostics, explanation) = explain(&inputs);
         let reading = Reading { config, diagnostics };
         let (wrong, warnings) = reading.counts();
         good &= wrong == 0;
         errors.write_all(render(&reading.diagnostics).as_bytes())?;
         let name = file.display();
         match detail {
-            Detail::Json => read.push((name.to_string(), wrong, warnings, ports)),
+            Detail::Json => read.push((name.to_string(), wrong, warnings, explanation)),
             Detail::Mistakes | Detail::Ports => {
                 if detail == Detail::Ports {
-                    out.write_all(explain::text(&ports).as_bytes())?;
+                    out.write_all(explain::text(&explanation).as_bytes())?;
                 }
                 let connections = reading.config.connections.len();
                 writeln!(
@@ -75,11 +76,11 @@ pub fn check(
     if detail == Detail::Json {
         let files: Vec<Explained<'_>> = read
             .iter()
-            .map(|(file, errors, warnings, ports)| Explained {
+            .map(|(file, errors, warnings, explanation)| Explained {
                 file: file.clone(),
                 errors: *errors,
                 warnings: *warnings,
-                ports,
+                explanation,
             })
             .collect();
         serde_json::to_writer_pretty(&mut *out, &files)?;

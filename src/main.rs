@@ -1,5 +1,6 @@
 //! The `serbroker` program: arguments, configuration, background, runtime, run.
 
+use serbroker::attach;
 use serbroker::broker::{Broker, Sources};
 use serbroker::cli::{self, Command, RunOptions};
 use serbroker::commands;
@@ -31,6 +32,10 @@ fn main() -> ExitCode {
         Ok(Command::Ports { config, json }) => {
             // a closed pipe cannot be told about
             return status(commands::ports(config, json, &mut stdout(), &mut stderr()).unwrap_or(false));
+        }
+        Ok(Command::Attach { options, verbosity }) => {
+            start_log(verbosity, Target::Stderr, "serbroker");
+            runtime(None).and_then(|runtime| finish(runtime, attach::run(*options)))
         }
         Ok(Command::Demo { verbosity }) => demo(verbosity),
         Err(exit) => {
@@ -98,11 +103,10 @@ fn pid_file(path: &Path) -> Option<PidFile> {
 }
 
 /// Most threads for calls that may block: opening devices, looking up names, reading configurations,
-/// writing metrics. Almost all of them take less than a millisecond, and some dozens open a thousand
-/// devices as fast as hundreds do, without the stacks and allocator arenas of hundreds. An open that
-/// hangs in a driver keeps its thread, so there are far more than the few that may hang at once; the
-/// bytes of open ports need none of them.
-const BLOCKING_THREADS: usize = 64;
+/// writing metrics. How many open at a time is bounded elsewhere ([`serbroker::opening`]); what is
+/// left above that is for opens that hang in a driver, each of which keeps its thread. The bytes of
+/// open ports need none of them.
+const BLOCKING_THREADS: usize = 2048;
 /// Time after which a thread without work ends.
 const BLOCKING_KEPT: Duration = Duration::from_secs(1);
 

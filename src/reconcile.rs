@@ -44,7 +44,7 @@ pub fn reconcile(running: &Told, desired: &[Arc<Connection>]) -> Vec<Step> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Accepter, Connector, Listen, Options};
+    use crate::config::{Accepter, Connector, Listen};
     use crate::serial::settings::DeviceConfig;
 
     fn connection(name: &str, path: &str) -> Connection {
@@ -52,10 +52,16 @@ mod tests {
         Connection {
             name: name.into(),
             enabled: true,
-            accepter: Accepter { text: "2000".into(), telnet: None, tls: None, listen: Listen::Dummy },
+            accepter: Accepter {
+                text: "2000".into(),
+                telnet: None,
+                tls: None,
+                filters: None,
+                listen: Arc::new(Listen::Dummy),
+            },
             connector: Connector::serial(path, device),
             timeout: None,
-            options: Options::default(),
+            options: Arc::default(),
         }
     }
 

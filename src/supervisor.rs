@@ -24,7 +24,7 @@ struct Running {
 /// All running ports.
 #[derive(Debug)]
 pub struct Supervisor {
-    env: Environment,
+    env: Arc<Environment>,
     running: HashMap<Arc<str>, Running>,
     /// What each of `running` was last told to run. Behind an `Arc`, so that it can be compared
     /// with a new configuration away from the thread that moves bytes.
@@ -40,7 +40,7 @@ pub struct Supervisor {
 
 impl Supervisor {
     /// A supervisor of no ports.
-    pub fn new(env: Environment) -> Self {
+    pub fn new(env: Arc<Environment>) -> Self {
         Self {
             env,
             running: HashMap::new(),
@@ -148,7 +148,7 @@ impl Supervisor {
     async fn step(&mut self, step: Step) {
         match step {
             Step::Start(connection) => {
-                let (handle, task) = port::start(connection.clone(), self.env.clone());
+                let (handle, task) = port::start(connection.clone(), Arc::clone(&self.env));
                 let running = Running { connection: Arc::clone(&connection), handle, task };
                 self.running.insert(connection.name.clone(), running);
                 self.tell(connection);

@@ -133,7 +133,7 @@ fn listening(config: &Config) -> Ports {
     let connections = config.connections.iter().filter(|c| c.enabled).map(|c| &c.accepter);
     let rotators = config.rotators.iter().map(|rotator| &rotator.accepter);
     for accepter in connections.chain(rotators).chain(config.admin.iter().map(|admin| &admin.accepter)) {
-        let kind = if matches!(accepter.listen, Listen::Udp(_)) { "udp/" } else { "" };
+        let kind = if matches!(*accepter.listen, Listen::Udp(_)) { "udp/" } else { "" };
         ports.extend(accepter.listen.addresses().iter().map(|address| format!("{kind}{}", address.port)));
     }
     ports

@@ -52,7 +52,7 @@ fn each_direction_lights_its_own_led() {
     assert!(reading.diagnostics.is_empty(), "{:?}", reading.diagnostics);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let leds = Arc::new(Leds::at(base));
-    let env = Environment {
+    let env = Arc::new(Environment {
         claims: Arc::new(Claims::default()),
         metrics: Arc::new(Metrics::new().unwrap()),
         status: StatusTable::new(),
@@ -61,10 +61,11 @@ fn each_direction_lights_its_own_led() {
         signature: "test".into(),
         traces: Arc::default(),
         leds: Arc::clone(&leds),
+        hotplug: Arc::default(),
         events: Arc::default(),
         wrap: serbroker::net::wrap::Files::default(),
         stdio_left: Arc::default(),
-    };
+    });
     let inside = runtime.enter();
     let (handle, task) = port::start(reading.config.connections[0].clone(), env);
     drop(inside);

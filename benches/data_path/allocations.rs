@@ -100,7 +100,7 @@ fn start(runtime: &Runtime, text: String) -> Result<(port::Handle, tokio::task::
     let reading = broker::read(&Inputs { yaml: vec![text], ..Inputs::default() });
     let [connection] = <[_; 1]>::try_from(reading.config.connections)
         .map_err(|_| format!("the configuration: {:?}", reading.diagnostics))?;
-    let env = Environment {
+    let env = Arc::new(Environment {
         doors: Arc::default(),
         events: Arc::default(),
         names: Arc::default(),
@@ -112,7 +112,8 @@ fn start(runtime: &Runtime, text: String) -> Result<(port::Handle, tokio::task::
         signature: "data_path".into(),
         traces: Arc::default(),
         leds: Arc::default(),
-    };
+        hotplug: Arc::default(),
+    });
     let _inside = runtime.enter();
     Ok(port::start(connection, env))
 }

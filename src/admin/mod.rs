@@ -13,6 +13,7 @@ pub mod session;
 pub mod show;
 
 use crate::config::{Accepter, Admin};
+use crate::connect::Filtered;
 use crate::log::{LeftOut, RepeatLimiter};
 use crate::net::listener::{self, Event, Listener};
 use crate::net::names::Names;
@@ -113,7 +114,7 @@ impl Server {
             self.shared.stop = watch::Sender::new(false);
             return;
         };
-        let tls = match config.accepter.tls.as_ref().map(tls::acceptor).transpose() {
+        let tls = match config.accepter.tls.as_ref().map(|options| tls::acceptor(options)).transpose() {
             Ok(acceptor) => acceptor.map(|acceptor| Arc::new(Mutex::new(acceptor))),
             Err(e) => {
                 error!("no admin port: {e}");
@@ -180,6 +181,7 @@ impl Door {
                 Event::AcceptFailed(e) => {
                     self.complain("accept", &format!("cannot accept clients for now: {e}"));
                 }
+                Event::NotReached(why) => self.complain("dial", &why),
                 Event::Client(stream, peer) => self.welcome(stream, peer),
                 // whose bytes they are is woken by them; what is lost is typed again
                 Event::Data | Event::Lost(_) => {}
@@ -212,6 +214,7 @@ impl Door {
         tokio::spawn(async move {
             let Some(stream) = vetted(&config.accepter, stream, &peer).await else { return };
             let Some(stream) = handshake(acceptor, stream, &peer).await else { return };
+            let Some(stream) = filtered(&config.accepter, stream, &peer).await else { return };
             let mut link = Link::new(stream, telnet.map(|options| Box::new(Codec::new(options))));
             let Ok(place) = Arc::clone(&shared.places).try_acquire_owned() else {
                 warn!(%peer, "admin port: all {SESSIONS} places are taken");
@@ -250,6 +253,13 @@ async fn handshake(acceptor: Option<Acceptor>, stream: Stream, peer: &Peer) -> O
     acceptor.shake_hands(stream).await.inspect_err(|why| warn!(%peer, "admin port: {why}")).ok()
 }
 
+/// The stream of a client with the filters of the accepter; `None`, told in the log, when one of them
+/// cannot be.
+async fn filtered(accepter: &Accepter, stream: Stream, peer: &Peer) -> Option<Stream> {
+    let result = Filtered::over(stream, accepter.filters.as_deref()).await;
+    result.inspect_err(|why| warn!(%peer, "admin port: {why}")).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -271,7 +281,8 @@ mod tests {
         let addresses = [ListenAddress { family: Family::Any, host, port }].into();
         let (wrap, wrap_name) = (Wrap::Off, "ser2net-control".into());
         let listen = Listen::Tcp(TcpListen { addresses, nodelay: true, reuseaddr: true, wrap, wrap_name });
-        let accepter = Accepter { text: "x".into(), telnet: None, tls: None, listen };
+        let accepter =
+            Accepter { text: "x".into(), telnet: None, tls: None, filters: None, listen: Arc::new(listen) };
         Arc::new(Admin { accepter, allow: None })
     }
 

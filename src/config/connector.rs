@@ -12,7 +12,7 @@ use std::time::Duration;
 pub struct Connector {
     /// As written (after substitution); `\d` in strings, and equal texts share a device.
     pub text: Arc<str>,
-    /// Filters, outermost (nearest to the clients) first. A serial device has none.
+    /// Filters, outermost (nearest to the clients) first.
     pub filters: Vec<Filter>,
     /// What is at the bottom.
     pub target: Target,
@@ -44,6 +44,32 @@ impl Connector {
     /// the speed of such a connector when it gathers bytes (`chardelay`).
     pub fn line(&self) -> LineSettings {
         self.device().map_or_else(LineSettings::default, |device| device.line)
+    }
+
+    /// What ser2net calls the far end (`\I`): `ipv4,192.0.2.1,23` where an address is written, nothing
+    /// for a serial device, the text itself for anything else.
+    pub fn remote_text(&self) -> String {
+        let remote = match &self.target {
+            Target::Serial(_) => return String::new(),
+            Target::Tcp(tcp) => tcp.remotes.first(),
+            Target::Udp(udp) => Some(&udp.remote),
+            _ => None,
+        };
+        let address = remote.and_then(|remote| Some((remote.host.parse::<IpAddr>().ok()?, remote.port)));
+        match address {
+            Some((IpAddr::V4(ip), port)) => format!("ipv4,{ip},{port}"),
+            Some((IpAddr::V6(ip), port)) => format!("ipv6,{ip},{port}"),
+            None => self.text.to_string(),
+        }
+    }
+
+    /// The longest pause that the filters make on purpose.
+    pub fn pause(&self) -> Duration {
+        let pause = |filter: &Filter| match filter {
+            Filter::RateLimit(RateLimit { length: _, delay }) => *delay,
+            _ => Duration::ZERO,
+        };
+        self.filters.iter().map(pause).max().unwrap_or_default()
     }
 
     /// What status and logs call it: the path of a serial device, the whole text of anything else.

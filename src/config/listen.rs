@@ -1,7 +1,9 @@
 //! The model of accepters: what listens, and the filters on top of it.
 
+use super::connector::{Connector, Filter};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What listens: filters on top of a transport.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,16 +13,32 @@ pub struct Accepter {
     /// Telnet on the stream, outermost.
     pub telnet: Option<TelnetOptions>,
     /// TLS below telnet; only on top of [`Listen::Tcp`] and [`Listen::Unix`].
-    pub tls: Option<TlsOptions>,
+    pub tls: Option<Box<TlsOptions>>,
+    /// Filters that only few have.
+    pub filters: Option<Box<ClientFilters>>,
     /// The transport.
-    pub listen: Listen,
+    pub listen: Arc<Listen>,
+}
+
+/// Filters on the streams of clients (`trace`, `ratelimit`, `msgdelim`), outermost first. TLS is below
+/// all of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientFilters {
+    /// What sees data without telnet; `trace` only, and empty where there is no telnet.
+    pub above: Vec<Filter>,
+    /// What sees all that goes over the wire, or through TLS.
+    pub below: Vec<Filter>,
 }
 
 /// Options of the telnet filter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TelnetOptions {
-    /// Offer and obey RFC 2217.
+    /// Offer and obey RFC 2217; for the client's end: ask for it.
     pub rfc2217: bool,
+    /// Be the client's end in an accepter: offer nothing, answer what the far end asks for.
+    pub client: bool,
+    /// Ask for the size of the client's window (RFC 1073).
+    pub winsize: bool,
 }
 
 /// Options of the `ssl` filter.
@@ -47,6 +65,8 @@ pub enum Listen {
     Unix(UnixListen),
     /// The program's standard input and output are the only client.
     Stdio(StdioListen),
+    /// What is connected to is the only client.
+    Dial(Arc<Dial>),
     /// Nothing: no client ever comes.
     Dummy,
 }
@@ -57,7 +77,7 @@ impl Listen {
         match self {
             Self::Tcp(tcp) => &tcp.addresses,
             Self::Udp(udp) => &udp.addresses,
-            Self::Unix(_) | Self::Stdio(_) | Self::Dummy => &[],
+            Self::Unix(_) | Self::Stdio(_) | Self::Dial(_) | Self::Dummy => &[],
         }
     }
 }
@@ -147,6 +167,18 @@ pub struct UnixListen {
     pub owner: Option<Arc<str>>,
     /// Group of the socket file: a name or a number.
     pub group: Option<Arc<str>>,
+}
+
+/// A connector whose connection is the client, made again whenever it has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dial {
+    /// Name of the connection, for logs.
+    pub owner: Arc<str>,
+    /// What is connected to.
+    pub connector: Connector,
+    /// Wait before it is connected again; `None`: none after a connection that lasted, else a
+    /// growing one.
+    pub retry: Option<Duration>,
 }
 
 /// Standard input and output.

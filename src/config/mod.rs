@@ -27,8 +27,8 @@ use announce::Announce;
 pub use connector::Connector;
 use ipnet::IpNet;
 pub use listen::{
-    Accepter, Family, Listen, ListenAddress, StdioListen, TcpListen, TelnetOptions, TlsOptions, UdpListen,
-    UnixListen, Wrap,
+    Accepter, ClientFilters, Dial, Family, Listen, ListenAddress, StdioListen, TcpListen, TelnetOptions,
+    TlsOptions, UdpListen, UnixListen, Wrap,
 };
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -63,8 +63,8 @@ pub struct Connection {
     pub connector: Connector,
     /// An idle client is closed after this time; `None`: never.
     pub timeout: Option<Duration>,
-    /// Everything else.
-    pub options: Options,
+    /// Everything else. Connections with equal options share them.
+    pub options: Arc<Options>,
 }
 
 /// One accepter that leads to whichever of several connections is free.
@@ -162,6 +162,25 @@ pub struct Options {
     pub led_tx: Option<Arc<Led>>,
     /// Flashes when the device sends.
     pub led_rx: Option<Arc<Led>>,
+    /// What is done about a device that comes and goes; `None`: as [`Cable::default`] says.
+    pub cable: Option<Box<Cable>>,
+}
+
+/// What is done about a device that comes and goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cable {
+    /// Clients stay while the device is away (`on-device-loss: hold`).
+    pub holds: bool,
+    /// For how long they do.
+    pub hold_time: Duration,
+    /// The device is open without clients too (`device-open: always`).
+    pub keeps_open: bool,
+}
+
+impl Default for Cable {
+    fn default() -> Self {
+        Self { holds: false, hold_time: Duration::from_secs(30), keeps_open: false }
+    }
 }
 
 /// What is done about a client that takes less than the device sends (`slow-client`).
@@ -211,19 +230,35 @@ impl std::fmt::Display for Keepalive {
 pub struct ConnectBack {
     /// Telnet on the stream; this end is the one with the serial line, as on an accepter.
     pub telnet: bool,
-    /// Host name or address.
-    pub host: Arc<str>,
-    /// Port, not 0.
-    pub port: u16,
-    /// Address family of names.
-    pub family: Family,
+    /// What is below that.
+    pub to: Destination,
+}
+
+/// What is connected to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// A TCP service.
+    Tcp {
+        /// Address family of names.
+        family: Family,
+        /// Host name or address.
+        host: Arc<str>,
+        /// Port, not 0.
+        port: u16,
+    },
+    /// UDP, a Unix socket, or something with filters such as TLS.
+    Other(Arc<Dial>),
 }
 
 impl std::fmt::Display for ConnectBack {
     /// As one would write it.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { telnet, host, port, family } = self;
+        let Self { telnet, to } = self;
         let telnet = if *telnet { "telnet," } else { "" };
+        let (family, host, port) = match to {
+            Destination::Tcp { family, host, port } => (family, host, port),
+            Destination::Other(dial) => return write!(f, "{telnet}{}", dial.connector.text),
+        };
         let family = match family {
             Family::Any => "",
             Family::V4 => "ipv4,",

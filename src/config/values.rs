@@ -3,12 +3,12 @@
 //! field that is missing here does not compile.
 
 use super::announce::Announce;
-mod connector;
+pub(in crate::config) mod connector;
 
 use super::options::{self, Place, Row};
 use super::{
-    Accepter, Connection, Family, Led, Listen, ListenAddress, Options, StdioListen, TcpListen, TelnetOptions,
-    Template, TlsOptions, Traces, UdpListen, UnixListen,
+    Accepter, Cable, ClientFilters, Connection, Family, Led, Listen, ListenAddress, Options, StdioListen,
+    TcpListen, TelnetOptions, Template, TlsOptions, Traces, UdpListen, UnixListen,
 };
 use crate::serial::settings::{DeviceConfig, Flow, LineSettings, Rs485};
 use std::fmt::Write as _;
@@ -55,6 +55,8 @@ impl InForce {
 pub fn in_force(connection: &Connection) -> Vec<InForce> {
     let Connection { name: _, enabled: _, timeout: _, accepter, connector, options } = connection;
     let mut list = of_options(options);
+    let rule = connector.device().and_then(|device| device.rule.as_ref());
+    list.push(slot(Place::Connection, "match").maybe(rule.map(ToString::to_string)));
     list.extend(of_accepter(accepter));
     list.extend(connector::of_connector(connector));
     list
@@ -111,7 +113,10 @@ pub fn of_options(options: &Options) -> Vec<InForce> {
         traces,
         led_tx,
         led_rx,
+        cable,
     } = options;
+    let built_in = Cable::default();
+    let Cable { holds, hold_time, keeps_open } = cable.as_deref().unwrap_or(&built_in);
     let Traces { read, write, both } = traces;
     let files = [read, write, both];
     let led = |led: &Option<Arc<Led>>| led.as_ref().map(|led| led.name.to_string());
@@ -175,6 +180,9 @@ pub fn of_options(options: &Options) -> Vec<InForce> {
         of("trace-both-timestamp").is(&both.timestamp),
         of("led-tx").maybe(led(led_tx)),
         of("led-rx").maybe(led(led_rx)),
+        of("on-device-loss").is(if *holds { "hold" } else { "close" }),
+        of("hold-time").is(&connector::time_text(*hold_time)),
+        of("device-open").is(if *keeps_open { "always" } else { "on-connect" }),
     ];
     list.extend(of_announce(announce.as_deref()));
     list
@@ -204,19 +212,26 @@ fn of_announce(announce: Option<&Announce>) -> Vec<InForce> {
 
 /// The options of the types that an accepter is made of.
 pub fn of_accepter(accepter: &Accepter) -> Vec<InForce> {
-    let Accepter { text: _, telnet, tls, listen } = accepter;
+    let Accepter { text: _, telnet, tls, filters, listen } = accepter;
     let mut list = Vec::new();
     if let Some(telnet) = telnet {
-        let TelnetOptions { rfc2217 } = telnet;
-        list.push(slot(Place::Layer("telnet"), "rfc2217").is(rfc2217));
+        let TelnetOptions { rfc2217, client, winsize } = telnet;
+        let of = |name| slot(Place::Layer("telnet"), name);
+        list.push(of("rfc2217").is(rfc2217));
+        list.push(of("mode").maybe(client.then(|| "client".to_owned())));
+        list.push(of("winsize").is(winsize));
     }
     if let Some(tls) = tls {
-        let TlsOptions { key, cert, ca, client_auth } = tls;
+        let TlsOptions { key, cert, ca, client_auth } = &**tls;
         let of = |name| slot(Place::Layer("ssl"), name);
         list.push(of("key").is(&key.display()));
         list.push(of("cert").is(&cert.display()));
         list.push(of("ca").maybe(ca.as_ref().map(|ca| ca.display().to_string())));
         list.push(of("clientauth").is(client_auth));
+    }
+    if let Some(filters) = filters {
+        let ClientFilters { above, below } = &**filters;
+        list.extend(above.iter().chain(below).flat_map(connector::of_filter));
     }
     list.extend(of_listen(listen));
     list
@@ -247,6 +262,10 @@ fn of_listen(listen: &Listen) -> Vec<InForce> {
             ]
         }
         Listen::Stdio(StdioListen { raw }) => vec![slot(Place::Layer("stdio"), "raw").is(raw)],
+        Listen::Dial(dial) => {
+            let retry = dial.retry.map(connector::time_text);
+            vec![slot(Place::Layer("conacc"), "retry-time").maybe(retry)]
+        }
         Listen::Dummy => Vec::new(),
     }
 }
@@ -258,6 +277,7 @@ pub fn transport_name(listen: &Listen) -> &'static str {
         Listen::Udp(_) => "udp",
         Listen::Unix(_) => "unix",
         Listen::Stdio(_) => "stdio",
+        Listen::Dial(_) => "conacc",
         Listen::Dummy => "dummy",
     }
 }
@@ -267,6 +287,9 @@ pub fn transport_name(listen: &Listen) -> &'static str {
 pub fn address_text(listen: &Listen) -> String {
     if let Listen::Unix(unix) = listen {
         return unix.path.to_string();
+    }
+    if let Listen::Dial(dial) = listen {
+        return dial.connector.text.to_string();
     }
     let addresses = listen.addresses();
     let texts: Vec<_> = addresses.iter().map(|a| one_address(a, addresses.len() > 1)).collect();
@@ -296,6 +319,7 @@ fn host_text(family: Family, host: Option<&str>, port: u16) -> String {
 pub fn of_device(device: &DeviceConfig) -> Vec<InForce> {
     let DeviceConfig {
         path: _,
+        rule: _,
         line,
         nobreak,
         uucp_lock,
@@ -315,7 +339,7 @@ pub fn of_device(device: &DeviceConfig) -> Vec<InForce> {
         of("local").is(local),
         of("xonxoff").is(xonxoff),
         of("rtscts").is(rtscts),
-        of("hangup-when-done").is(hangup_when_done),
+        of("hangup-when-done").maybe(hangup_when_done.map(|on| on.to_string())),
         of("nobreak").is(nobreak),
         of("wronly").is(write_only),
         of("rdonly").is(read_only),
@@ -362,12 +386,17 @@ mod tests {
     }
 
     /// One of each other transport.
-    fn others() -> [Listen; 3] {
+    fn others() -> [Listen; 4] {
         let path = "/s".into();
         [
             Listen::Udp(UdpListen { addresses: place(), reuseaddr: false }),
             Listen::Unix(UnixListen { path, delsock: false, mode: None, owner: None, group: None }),
             Listen::Stdio(StdioListen::default()),
+            Listen::Dial(Arc::new(super::super::Dial {
+                owner: "a".into(),
+                connector: Connector::serial("/dev/x", DeviceConfig::new("/dev/x")),
+                retry: None,
+            })),
         ]
     }
 
@@ -378,12 +407,18 @@ mod tests {
             accepter: Accepter {
                 text: "telnet,ssl,tcp,1".into(),
                 telnet: Some(TelnetOptions::default()),
-                tls: Some(TlsOptions { key: "k".into(), cert: "c".into(), ca: None, client_auth: false }),
-                listen: tcp(),
+                tls: Some(Box::new(TlsOptions {
+                    key: "k".into(),
+                    cert: "c".into(),
+                    ca: None,
+                    client_auth: false,
+                })),
+                filters: None,
+                listen: Arc::new(tcp()),
             },
             connector: Connector::serial("/dev/x", DeviceConfig::new("/dev/x")),
             timeout: None,
-            options: Options::default(),
+            options: Arc::default(),
         }
     }
 
@@ -402,7 +437,8 @@ mod tests {
             let part = row.kind == options::Kind::Flag
                 // all of them are refused
                 || row.place == Place::Admin
-                || matches!(row.name, "nouucplock" | "custspeed" | "mode")
+                || matches!(row.name, "nouucplock" | "custspeed")
+                || row.place == Place::Layer("ssl") && row.name == "mode"
                 || row.place == Place::Layer("trace") && matches!(row.name, "stderr" | "stdout")
                 || matches!(row.name, "umode" | "gmode" | "omode");
             let found = list.iter().any(|v| v.place == row.place && v.name == row.name);

@@ -4,10 +4,10 @@
 //! is `FE 00`. The checksum is CRC-16/XMODEM (polynomial 0x1021, start 0) over the payload, high byte
 //! first. This was found by watching gensio 2.6.2.
 
-use super::{Channel, Event, FarLine};
+use super::Channel;
+use super::filter::Filter;
 use crate::port::outbuf::OutBuf;
 use crate::serial::IoFailure;
-use crate::serial::request::Request;
 use std::task::{Context, Poll, ready};
 
 const ESCAPE: u8 = 0xfe;
@@ -132,7 +132,11 @@ impl Delimited {
     }
 }
 
-impl Channel for Delimited {
+impl Filter for Delimited {
+    fn below(&mut self) -> &mut dyn Channel {
+        &mut *self.below
+    }
+
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<Result<usize, IoFailure>> {
         for _ in 0..ROUNDS {
             if !self.ready.is_empty() {
@@ -171,22 +175,6 @@ impl Channel for Delimited {
         // a far end that is gone already needs nothing more
         let _ = ready!(self.poll_out(cx));
         self.below.poll_close(cx)
-    }
-
-    fn line(&self) -> FarLine {
-        self.below.line()
-    }
-
-    fn request(&mut self, request: &Request) -> bool {
-        self.below.request(request)
-    }
-
-    fn event(&mut self) -> Option<Event> {
-        self.below.event()
-    }
-
-    fn can_wait(&self) -> bool {
-        self.below.can_wait()
     }
 }
 
@@ -230,7 +218,8 @@ mod tests {
         #[test]
         fn a_stream_comes_through(data in prop::collection::vec(prop_oneof![Just(ESCAPE), any::<u8>()], 1..2000), crc: bool) {
             let mut cx = Context::from_waker(std::task::Waker::noop());
-            let mut channel = Delimited::new(Box::new(Echoing::new(&Echo { echoes: true, data: None })), crc);
+            let echo = Echoing::new(&Echo { echoes: true, data: None });
+            let mut channel: Box<dyn Channel> = Box::new(Delimited::new(Box::new(echo), crc));
             let (mut left, mut back) = (&data[..], Vec::new());
             let mut buf = [0; 300];
             while back.len() < data.len() {

@@ -1,17 +1,23 @@
 //! What is below is opened again when it ends, and nobody above notices (`keepopen`).
 
 use super::open::{self, Opening, Stack};
-use super::{Channel, Event, FarLine};
-use crate::config::connector::KeepOpen;
-use crate::serial::IoFailure;
+use super::{Channel, ConnectError, Event, FarLine};
+use crate::config::connector::{KeepOpen, Target};
+use crate::metrics::DeviceFailure;
+use crate::net::stream::Stream;
 use crate::serial::request::Request;
+use crate::serial::{Device, IoFailure};
 use std::fmt;
+use std::future::{Future, poll_fn};
 use std::mem::discriminant;
 use std::pin::Pin;
-use std::task::{Context, Poll};
-use tokio::time::{Sleep, sleep};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::time::{Sleep, sleep, timeout};
 use tracing::{info, warn};
 
+/// Time in which a device that is there is open.
+const FIRST_LIMIT: Duration = Duration::from_secs(1);
 /// Attempts in one poll before others have their turn, for a retry time of nothing.
 const ATTEMPTS: usize = 4;
 
@@ -25,6 +31,12 @@ pub(super) struct Kept {
     settings: Vec<Request>,
     /// Something was wrong and that was logged.
     complained: bool,
+    /// There were line settings at the far end when it was open last.
+    had_line: bool,
+    /// What the port is to be told: how it stands now, nothing older.
+    news: Option<Event>,
+    /// Bytes that were thrown away and that the port was not told of.
+    discarded: usize,
 }
 
 enum State {
@@ -48,7 +60,41 @@ impl Kept {
     /// Opens the part of `stack` from its filter number `depth` on, now and whenever it has ended.
     pub(super) fn new(options: KeepOpen, stack: Stack, depth: usize) -> Self {
         let state = State::Opening(open::below(stack.clone(), depth));
-        Self { options, stack, depth, state, settings: Vec::new(), complained: false }
+        Self {
+            options,
+            stack,
+            depth,
+            state,
+            settings: Vec::new(),
+            complained: false,
+            had_line: false,
+            news: None,
+            discarded: 0,
+        }
+    }
+
+    /// Waits for the end of the first attempt, but not long: line settings that clients ask for are in
+    /// force when they are told so, unless the device is not there.
+    pub(super) async fn first_attempt(&mut self) {
+        let attempt = poll_fn(|cx| {
+            if let State::Opening(opening) = &mut self.state {
+                match ready!(opening.as_mut().poll(cx)) {
+                    Ok(channel) => self.opened(channel),
+                    Err(error) => self.refused(&error),
+                }
+            }
+            Poll::Ready(())
+        });
+        // an attempt that takes longer goes on
+        let _ = timeout(FIRST_LIMIT, attempt).await;
+    }
+
+    /// What is below, if it is open.
+    fn open(&mut self) -> Option<&mut Box<dyn Channel>> {
+        match &mut self.state {
+            State::Open(channel) => Some(channel),
+            State::Opening(_) | State::Waiting(_) => None,
+        }
     }
 
     /// What is below, if it is open or comes to be so now.
@@ -59,7 +105,7 @@ impl Kept {
                 State::Opening(opening) => match opening.as_mut().poll(cx) {
                     Poll::Pending => return None,
                     Poll::Ready(Ok(channel)) => self.opened(channel),
-                    Poll::Ready(Err(error)) => self.failed(&error),
+                    Poll::Ready(Err(error)) => self.refused(&error),
                 },
                 State::Waiting(pause) => {
                     if pause.as_mut().poll(cx).is_pending() {
@@ -85,10 +131,30 @@ impl Kept {
             let _ = channel.request(request);
         }
         self.state = State::Open(channel);
+        self.news = Some(Event::Back);
+    }
+
+    /// It could not be opened.
+    fn refused(&mut self, error: &ConnectError) {
+        self.news = Some(Event::Lost(error.failure, error.message.clone()));
+        self.wait(error);
+    }
+
+    /// It was open, and is not any more.
+    fn lost(&mut self, cause: &IoFailure) {
+        if let State::Open(channel) = &mut self.state {
+            self.had_line = channel.line() == FarLine::There;
+        }
+        let is_device = matches!(self.stack.target(), Target::Serial(_));
+        if is_device || !matches!(cause, IoFailure::Ended(_)) {
+            let text = format!("{} lost: {cause}; it is opened again", self.stack.text());
+            self.news = Some(Event::Lost(DeviceFailure::Lost, text));
+        }
+        self.wait(cause);
     }
 
     /// Waits for the next attempt. What goes wrong is logged once, until it goes well again.
-    fn failed(&mut self, cause: &dyn fmt::Display) {
+    fn wait(&mut self, cause: &dyn fmt::Display) {
         if !std::mem::replace(&mut self.complained, true) {
             let every = self.options.retry;
             warn!(port = %self.stack.port(), "{}: {cause}; tried again every {every:?}", self.stack.text());
@@ -116,7 +182,7 @@ impl Channel for Kept {
         for _ in 0..ATTEMPTS {
             let Some(channel) = self.poll_open(cx) else { return Poll::Pending };
             match channel.poll_read(cx, buf) {
-                Poll::Ready(Err(cause)) => self.failed(&cause),
+                Poll::Ready(Err(cause)) => self.lost(&cause),
                 other => return other,
             }
         }
@@ -128,38 +194,38 @@ impl Channel for Kept {
         if let Some(channel) = self.poll_open(cx) {
             match channel.poll_write(cx, data) {
                 Poll::Ready(Err(cause)) => {
-                    self.failed(&cause);
+                    self.lost(&cause);
                     // the pause has to be polled to end
                     cx.waker().wake_by_ref();
                 }
                 other => return other,
             }
         }
-        if self.options.discards { Poll::Ready(Ok(data.len())) } else { Poll::Pending }
+        if !self.options.discards {
+            return Poll::Pending;
+        }
+        self.discarded += data.len();
+        Poll::Ready(Ok(data.len()))
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), IoFailure>> {
         if let State::Open(channel) = &mut self.state
             && let Poll::Ready(Err(cause)) = channel.poll_flush(cx)
         {
-            self.failed(&cause);
+            self.lost(&cause);
             cx.waker().wake_by_ref();
         }
         Poll::Ready(Ok(()))
     }
 
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match &mut self.state {
-            State::Open(channel) => channel.poll_close(cx),
-            _ => Poll::Ready(()),
-        }
+        self.open().map_or(Poll::Ready(()), |channel| channel.poll_close(cx))
     }
 
-    fn line(&self) -> FarLine {
-        match &self.state {
-            State::Open(channel) => channel.line(),
-            _ => FarLine::None,
-        }
+    fn line(&mut self) -> FarLine {
+        // what is asked for meanwhile is kept for a line that was there
+        let closed = if self.had_line { FarLine::Asked } else { FarLine::None };
+        self.open().map_or(closed, |channel| channel.line())
     }
 
     fn request(&mut self, request: &Request) -> bool {
@@ -173,23 +239,38 @@ impl Channel for Kept {
             self.settings.retain(|old| discriminant(old) != discriminant(&request));
             self.settings.push(request);
         }
-        match &mut self.state {
-            State::Open(channel) => channel.request(request),
-            _ => false,
+        let had_line = self.had_line;
+        match self.open() {
+            Some(channel) => channel.request(request),
+            None => had_line && lasts(request),
         }
     }
 
     fn event(&mut self) -> Option<Event> {
-        match &mut self.state {
-            State::Open(channel) => channel.event(),
-            _ => None,
+        if let Some(news) = self.news.take() {
+            return Some(news);
+        }
+        match std::mem::take(&mut self.discarded) {
+            0 => self.open()?.event(),
+            count => Some(Event::Discarded(count)),
         }
     }
 
-    fn can_wait(&self) -> bool {
-        match &self.state {
-            State::Open(channel) => channel.can_wait(),
-            _ => true,
+    fn window(&mut self, columns: u16, rows: u16) {
+        if let Some(channel) = self.open() {
+            channel.window(columns, rows);
         }
+    }
+
+    fn can_wait(&mut self) -> bool {
+        self.open().is_none_or(|channel| channel.can_wait())
+    }
+
+    fn device(&mut self) -> Option<&mut Device> {
+        self.open()?.device()
+    }
+
+    fn stream(&mut self) -> Option<&mut Stream> {
+        self.open()?.stream()
     }
 }

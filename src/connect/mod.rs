@@ -1,32 +1,38 @@
-//! Connectors other than serial devices: what a port opens for its clients by a network, a program,
-//! a file.
+//! Connectors other than plain serial devices: what a port opens for its clients by a network, a
+//! program, a file; and a serial device with filters in front of it.
 //!
 //! Every one is a [`Channel`]: a two-way stream of bytes with poll functions, perhaps with line
 //! settings at its far end. Filters are channels on top of channels. [`open`] opens a whole stack;
 //! nothing in it blocks the runtime, and dropping it gives the attempt up.
 
+mod client;
 mod delim;
 mod echo;
 mod error;
 mod file;
+mod filter;
 mod keep;
 mod node;
 mod open;
 mod program;
-mod pty;
+pub(crate) mod pty;
 mod pump;
 mod rate;
 mod reaper;
+mod serial;
 mod telnet;
 mod tls;
 mod trace;
 mod udp;
 
+pub use client::Filtered;
 pub use error::ConnectError;
 pub use open::{Opening, Stack, open};
 
-use crate::serial::IoFailure;
+use crate::metrics::DeviceFailure;
+use crate::net::stream::Stream;
 use crate::serial::request::{Notice, Reply, Request};
+use crate::serial::{Device, IoFailure};
 use std::fmt::Debug;
 use std::task::{Context, Poll};
 
@@ -50,7 +56,7 @@ pub trait Channel: Debug + Send {
     }
 
     /// Whether there are line settings at the far end.
-    fn line(&self) -> FarLine {
+    fn line(&mut self) -> FarLine {
         FarLine::None
     }
 
@@ -66,9 +72,24 @@ pub trait Channel: Debug + Send {
         None
     }
 
+    /// The size of a client's window, for what shows text in it.
+    fn window(&mut self, columns: u16, rows: u16) {
+        let _ = (columns, rows);
+    }
+
     /// Whether what the far end sends waits, and is not lost, while nobody reads it.
-    fn can_wait(&self) -> bool {
+    fn can_wait(&mut self) -> bool {
         true
+    }
+
+    /// The serial device at the bottom, while it is open.
+    fn device(&mut self) -> Option<&mut Device> {
+        None
+    }
+
+    /// The client's stream at the bottom, where there is one.
+    fn stream(&mut self) -> Option<&mut Stream> {
+        None
     }
 }
 
@@ -92,6 +113,12 @@ pub enum Event {
     Notice(Notice),
     /// There is no far line after all, and this request was kept for it.
     Unheard(Request),
+    /// What is below was lost, or could not be opened, and is tried again: why, and in words.
+    Lost(DeviceFailure, String),
+    /// What is below is open, for the first time or again.
+    Back,
+    /// So many bytes that were written are thrown away, because nothing is open.
+    Discarded(usize),
 }
 
 /// The far end closed the connection.

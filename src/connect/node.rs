@@ -1,6 +1,6 @@
 //! Device nodes that are no terminals, and FIFOs (`dev`); pseudo-terminals use the same file.
 
-use super::open::blocking;
+use super::open;
 use super::{Channel, ConnectError};
 use crate::config::connector::DevNode;
 use crate::metrics::DeviceFailure;
@@ -30,6 +30,14 @@ impl Watched {
             Ok(file) => Ok(Self::ByReactor(file)),
             Err((file, error)) if error.raw_os_error() == Some(libc::EPERM) => Ok(Self::Always(file)),
             Err((_, error)) => Err(error),
+        }
+    }
+
+    /// Sets the size of the window, where the file is a terminal.
+    pub(super) fn set_window(&self, columns: u16, rows: u16) -> io::Result<()> {
+        match self {
+            Self::Always(file) => sys::set_window(file, columns, rows),
+            Self::ByReactor(file) => sys::set_window(file, columns, rows),
         }
     }
 
@@ -73,7 +81,7 @@ impl Node {
         let DevNode { path, reads, writes } = options.clone();
         let what = format!("cannot open {}", path.display());
         let named = what.clone();
-        let file = blocking(move || {
+        let file = open::device(path.display().to_string(), move || {
             let failed = |error: io::Error| ConnectError::io(&named, &error);
             let mut how = OpenOptions::new();
             how.read(reads).write(writes).custom_flags(O_NONBLOCK | O_NOCTTY);

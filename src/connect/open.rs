@@ -7,14 +7,16 @@ use super::keep::Kept;
 use super::node::Node;
 use super::pump::{self, Pump};
 use super::rate::Limited;
+use super::serial::Line;
 use super::telnet::Telnet;
 use super::trace::Traced;
 use super::udp::Datagrams;
 use super::{Channel, ConnectError, program, pty, tls};
 use crate::config::connector::{Filter, Remote, Target};
-use crate::config::{Connection, Family};
+use crate::config::{Connection, Connector, Dial, Family};
 use crate::metrics::DeviceFailure;
 use crate::net::names::Names;
+use crate::opening;
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -29,34 +31,77 @@ pub type Opening = Pin<Box<dyn Future<Output = Result<Box<dyn Channel>, ConnectE
 /// What is needed to open a connector, again and again if need be.
 #[derive(Clone)]
 pub struct Stack {
-    connection: Arc<Connection>,
+    whose: Whose,
     names: Arc<Names>,
+}
+
+/// Where the connector stands.
+#[derive(Clone)]
+enum Whose {
+    /// It is that of a connection.
+    Connection(Arc<Connection>),
+    /// It is what an accepter connects to.
+    Accepter(Arc<Dial>),
+    /// It stands alone; the name is for logs.
+    Nobody(Arc<(Arc<str>, Connector)>),
 }
 
 impl fmt::Debug for Stack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Stack").field(&self.connection.connector.text).finish()
+        f.debug_tuple("Stack").field(self.text()).finish()
     }
 }
 
 impl Stack {
     /// The connector of `connection`; host names are looked up by `names`.
     pub fn new(connection: Arc<Connection>, names: Arc<Names>) -> Self {
-        Self { connection, names }
+        Self { whose: Whose::Connection(connection), names }
+    }
+
+    /// What an accepter connects to.
+    pub fn dial(dial: Arc<Dial>, names: Arc<Names>) -> Self {
+        Self { whose: Whose::Accepter(dial), names }
+    }
+
+    /// A connector that no port has, with a name for logs.
+    pub fn alone(name: Arc<str>, connector: Connector) -> Self {
+        Self { whose: Whose::Nobody(Arc::new((name, connector))), names: Arc::default() }
+    }
+
+    /// Nobody watches the far end but this stack, so that it has to notice a dead one by itself.
+    pub(super) fn is_alone(&self) -> bool {
+        matches!(self.whose, Whose::Nobody(_))
+    }
+
+    fn connector(&self) -> &Connector {
+        match &self.whose {
+            Whose::Connection(connection) => &connection.connector,
+            Whose::Accepter(dial) => &dial.connector,
+            Whose::Nobody(both) => &both.1,
+        }
+    }
+
+    /// Its name, for logs.
+    pub fn name(&self) -> &str {
+        self.port()
     }
 
     /// Name of the port, for logs.
     pub(super) fn port(&self) -> &Arc<str> {
-        &self.connection.name
+        match &self.whose {
+            Whose::Connection(connection) => &connection.name,
+            Whose::Accepter(dial) => &dial.owner,
+            Whose::Nobody(both) => &both.0,
+        }
     }
 
     /// The connector as written.
     pub(super) fn text(&self) -> &Arc<str> {
-        &self.connection.connector.text
+        &self.connector().text
     }
 
     pub(super) fn target(&self) -> &Target {
-        &self.connection.connector.target
+        &self.connector().target
     }
 
     /// The addresses of a remote end, in the order in which they are to be tried.
@@ -119,13 +164,18 @@ pub fn open(stack: Stack) -> Opening {
 /// Opens the connector from its filter number `depth` on.
 pub(super) fn below(stack: Stack, depth: usize) -> Opening {
     Box::pin(async move {
-        let connection = Arc::clone(&stack.connection);
-        let Some(filter) = connection.connector.filters.get(depth) else {
+        let whole = stack.clone();
+        let Some(filter) = whole.connector().filters.get(depth) else {
             return target(&stack).await;
         };
         if let Filter::KeepOpen(options) = filter {
             // it opens by itself what is below it
-            return Ok(Box::new(Kept::new(options.clone(), stack, depth + 1)) as Box<dyn Channel>);
+            let is_device = matches!(stack.target(), Target::Serial(_));
+            let mut kept = Kept::new(options.clone(), stack, depth + 1);
+            if is_device {
+                kept.first_attempt().await;
+            }
+            return Ok(Box::new(kept) as Box<dyn Channel>);
         }
         let name = match &stack.target() {
             Target::Tcp(tcp) => tcp.remotes.first().map(|remote| Arc::clone(&remote.host)),
@@ -153,10 +203,7 @@ async fn target(stack: &Stack) -> Result<Box<dyn Channel>, ConnectError> {
         Target::Program(options) => program::start(stack, options),
         Target::Echo(options) => Ok(Box::new(Echoing::new(options))),
         Target::File(options) => Ok(Box::new(Files::open(options).await?)),
-        Target::Serial(device) => {
-            let error = io::Error::other("a serial device is not opened this way");
-            Err(ConnectError::io(&format!("cannot open {}", device.path), &error))
-        }
+        Target::Serial(device) => Ok(Box::new(Line::open(device).await?)),
     }
 }
 
@@ -164,6 +211,17 @@ async fn unix(path: &Path) -> Result<Box<dyn Channel>, ConnectError> {
     match tokio::net::UnixStream::connect(path).await {
         Ok(stream) => Ok(Box::new(Pump::new(stream))),
         Err(error) => Err(ConnectError::io(&format!("cannot connect to {}", path.display()), &error)),
+    }
+}
+
+/// Opens what may hang in a driver; `path` is told if it does.
+pub(super) async fn device<T: Send + 'static>(
+    path: String,
+    work: impl FnOnce() -> Result<T, ConnectError> + Send + 'static,
+) -> Result<T, ConnectError> {
+    match opening::begin(path, work).await.and_then(|done| done) {
+        Ok(result) => result,
+        Err(join) => Err(ConnectError::io("cannot open", &io::Error::other(join))),
     }
 }
 

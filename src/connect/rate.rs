@@ -1,9 +1,9 @@
 //! A pause after each piece that is written (`ratelimit`).
 
-use super::{Channel, Event, FarLine};
+use super::Channel;
+use super::filter::Filter;
 use crate::config::connector::RateLimit;
 use crate::serial::IoFailure;
-use crate::serial::request::Request;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -26,9 +26,9 @@ impl Limited {
     }
 }
 
-impl Channel for Limited {
-    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<Result<usize, IoFailure>> {
-        self.below.poll_read(cx, buf)
+impl Filter for Limited {
+    fn below(&mut self) -> &mut dyn Channel {
+        &mut *self.below
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<Result<usize, IoFailure>> {
@@ -40,29 +40,5 @@ impl Channel for Limited {
         let count = ready!(self.below.poll_write(cx, piece))?;
         self.pause = Some(Box::pin(sleep(self.delay)));
         Poll::Ready(Ok(count))
-    }
-
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), IoFailure>> {
-        self.below.poll_flush(cx)
-    }
-
-    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.below.poll_close(cx)
-    }
-
-    fn line(&self) -> FarLine {
-        self.below.line()
-    }
-
-    fn request(&mut self, request: &Request) -> bool {
-        self.below.request(request)
-    }
-
-    fn event(&mut self) -> Option<Event> {
-        self.below.event()
-    }
-
-    fn can_wait(&self) -> bool {
-        self.below.can_wait()
     }
 }

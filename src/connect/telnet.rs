@@ -1,5 +1,6 @@
 //! The client's end of telnet, with RFC 2217 where it was asked for (`telnet`).
 
+use super::filter::Filter;
 use super::{Channel, Event, FarLine};
 use crate::config::TelnetOptions;
 use crate::port::outbuf::OutBuf;
@@ -130,7 +131,11 @@ impl Telnet {
     }
 }
 
-impl Channel for Telnet {
+impl Filter for Telnet {
+    fn below(&mut self) -> &mut dyn Channel {
+        &mut *self.below
+    }
+
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<Result<usize, IoFailure>> {
         if let Some(limit) = &mut self.limit
             && limit.as_mut().poll(cx).is_ready()
@@ -186,7 +191,7 @@ impl Channel for Telnet {
         self.below.poll_close(cx)
     }
 
-    fn line(&self) -> FarLine {
+    fn line(&mut self) -> FarLine {
         match self.codec.agreed() {
             Some(true) => FarLine::There,
             Some(false) => FarLine::None,
@@ -195,7 +200,7 @@ impl Channel for Telnet {
     }
 
     fn request(&mut self, request: &Request) -> bool {
-        match self.line() {
+        match Filter::line(self) {
             FarLine::Asked if !matches!(request, Request::SendBreak(_)) => {
                 let room = self.kept.len() < KEPT_MAX;
                 if room {
@@ -209,9 +214,5 @@ impl Channel for Telnet {
 
     fn event(&mut self) -> Option<Event> {
         self.events.pop_front()
-    }
-
-    fn can_wait(&self) -> bool {
-        self.below.can_wait()
     }
 }

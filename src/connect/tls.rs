@@ -1,5 +1,6 @@
 //! The client's end of TLS (`ssl`).
 
+use super::filter::Filter;
 use super::pump::Pump;
 use super::{Channel, ConnectError};
 use crate::config::connector::TlsClient;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use tokio_rustls::rustls::client::verify_server_cert_signed_by_trust_anchor;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
@@ -38,7 +40,7 @@ pub(super) async fn start(
     };
     let connector = TlsConnector::from(Arc::new(config));
     match tokio::time::timeout(HANDSHAKE_LIMIT, connector.connect(name, Carrier(below))).await {
-        Ok(Ok(stream)) => Ok(Box::new(Pump::new(stream))),
+        Ok(Ok(stream)) => Ok(Box::new(Secured(Pump::new(stream)))),
         Ok(Err(error)) => Err(refused(&error)),
         Err(_) => {
             let late = format!("TLS handshake not finished in {} s", HANDSHAKE_LIMIT.as_secs());
@@ -162,6 +164,33 @@ impl ServerCertVerifier for Checker {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// A channel through TLS.
+#[derive(Debug)]
+struct Secured(Pump<TlsStream<Carrier>>);
+
+impl Filter for Secured {
+    fn below(&mut self) -> &mut dyn Channel {
+        let (carrier, _) = self.0.inner().get_mut();
+        &mut *carrier.0
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<Result<usize, IoFailure>> {
+        self.0.poll_read(cx, buf)
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<Result<usize, IoFailure>> {
+        self.0.poll_write(cx, data)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), IoFailure>> {
+        self.0.poll_flush(cx)
+    }
+
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.poll_close(cx)
     }
 }
 

@@ -1,10 +1,10 @@
 //! Copies of what passes (`trace`), in the form of gensio.
 
+use super::filter::Filter;
 use super::open::blocking;
-use super::{Channel, ConnectError, Event, FarLine};
+use super::{Channel, ConnectError};
 use crate::config::connector::{Directions, TraceFile, TraceTap};
 use crate::serial::IoFailure;
-use crate::serial::request::Request;
 use nix::time::{ClockId, clock_gettime};
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
@@ -16,11 +16,10 @@ use tracing::warn;
 /// Pieces that wait for being written; when a disk is slower than that, pieces are left out.
 const WAITING_MAX: usize = 256;
 
-/// A channel whose data is copied, or thrown away.
+/// What a `trace` filter does with what passes.
 #[derive(Debug)]
-pub(super) struct Traced {
-    below: Box<dyn Channel>,
-    copies: Directions,
+pub(super) struct Copies {
+    copied: Directions,
     blocks: Directions,
     raw: bool,
     /// To the thread that writes; it ends with this.
@@ -29,14 +28,30 @@ pub(super) struct Traced {
     behind: bool,
 }
 
-impl Traced {
-    pub(super) async fn new(below: Box<dyn Channel>, options: &TraceTap) -> Result<Self, ConnectError> {
+impl Copies {
+    pub(super) async fn open(options: &TraceTap) -> Result<Self, ConnectError> {
         let TraceTap { copies, blocks, raw, file, empties } = options.clone();
         let copy = match file.filter(|_| copies != Directions::default()) {
             Some(file) => Some(blocking(move || start(file, empties)).await?),
             None => None,
         };
-        Ok(Self { below, copies, blocks, raw, copy, behind: false })
+        Ok(Self { copied: copies, blocks, raw, copy, behind: false })
+    }
+
+    /// Takes what goes up, to whoever opened or accepted; false when it is to be thrown away.
+    pub(super) fn passes_up(&mut self, data: &[u8]) -> bool {
+        if self.copied.read && !self.blocks.read {
+            self.copy("Read", data);
+        }
+        !self.blocks.read
+    }
+
+    /// Takes what goes down; false when it is to be thrown away.
+    pub(super) fn passes_down(&mut self, data: &[u8]) -> bool {
+        if self.copied.write && !self.blocks.write {
+            self.copy("Write", data);
+        }
+        !self.blocks.write
     }
 
     fn copy(&mut self, what: &str, data: &[u8]) {
@@ -50,6 +65,19 @@ impl Traced {
             }
             Err(_) => {}
         }
+    }
+}
+
+/// A channel whose data is copied, or thrown away.
+#[derive(Debug)]
+pub(super) struct Traced {
+    below: Box<dyn Channel>,
+    copies: Copies,
+}
+
+impl Traced {
+    pub(super) async fn new(below: Box<dyn Channel>, options: &TraceTap) -> Result<Self, ConnectError> {
+        Ok(Self { below, copies: Copies::open(options).await? })
     }
 }
 
@@ -103,53 +131,28 @@ fn columns(what: &str, data: &[u8]) -> String {
     text
 }
 
-impl Channel for Traced {
+impl Filter for Traced {
+    fn below(&mut self) -> &mut dyn Channel {
+        &mut *self.below
+    }
+
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<Result<usize, IoFailure>> {
         let count = ready!(self.below.poll_read(cx, buf))?;
-        if self.blocks.read {
-            // others have their turn before the next piece is thrown away
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
+        if self.copies.passes_up(&buf[..count]) {
+            return Poll::Ready(Ok(count));
         }
-        if self.copies.read {
-            self.copy("Read", &buf[..count]);
-        }
-        Poll::Ready(Ok(count))
+        // others have their turn before the next piece is thrown away
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<Result<usize, IoFailure>> {
-        if self.blocks.write {
+        if self.copies.blocks.write {
             return Poll::Ready(Ok(data.len()));
         }
         let count = ready!(self.below.poll_write(cx, data))?;
-        if self.copies.write {
-            self.copy("Write", &data[..count]);
-        }
+        self.copies.passes_down(&data[..count]);
         Poll::Ready(Ok(count))
-    }
-
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), IoFailure>> {
-        self.below.poll_flush(cx)
-    }
-
-    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.below.poll_close(cx)
-    }
-
-    fn line(&self) -> FarLine {
-        self.below.line()
-    }
-
-    fn request(&mut self, request: &Request) -> bool {
-        self.below.request(request)
-    }
-
-    fn event(&mut self) -> Option<Event> {
-        self.below.event()
-    }
-
-    fn can_wait(&self) -> bool {
-        self.below.can_wait()
     }
 }
 

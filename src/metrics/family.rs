@@ -69,7 +69,7 @@ const FAMILIES: &[Family] = &[
         "device_open_failures_total",
         "Failed opens of the device, by reason.",
         &[label::<DeviceFailure>("reason")],
-        |port, i| port.open_failures.at(i),
+        |port, i| port.seldom().open_failures.at(i),
     ),
     counter("device_opens_total", "Successful opens of the device.", &[], |port, _| port.opens.get()),
     gauge("device_up", "1 when the device is open.", &[], |port, _| port.state.is(PortState::Open.index())),
@@ -77,29 +77,29 @@ const FAMILIES: &[Family] = &[
         "disconnects_total",
         "Clients that are gone after having been let in, by reason.",
         &[label::<CloseReason>("reason")],
-        |port, i| port.disconnects.at(i),
+        |port, i| port.seldom().disconnects.at(i),
     ),
     counter(
         "dropped_bytes_total",
         "Bytes that did not arrive, by direction and reason.",
         &[label::<DropDirection>("direction"), label::<DropReason>("reason")],
-        |port, i| port.dropped[i / DropReason::VALUES.len()].at(i % DropReason::VALUES.len()),
+        |port, i| port.seldom().dropped[i / DropReason::VALUES.len()].at(i % DropReason::VALUES.len()),
     ),
     counter("kicks_total", "Clients thrown out for a newer one.", &[], |port, _| {
-        port.disconnects.of(CloseReason::Kicked)
+        port.seldom().disconnects.of(CloseReason::Kicked)
     }),
     gauge("listener_up", "1 when the port listens for clients.", &[], |port, _| port.is_listening()),
     counter(
         "refusals_total",
         "Clients that were turned away, by reason.",
         &[label::<Refusal>("reason")],
-        |port, i| port.refusals.at(i),
+        |port, i| port.seldom().refusals.at(i),
     ),
     counter(
         "serial_errors_total",
         "Errors and breaks counted by the UART, by kind.",
         &[label::<SerialError>("kind")],
-        |port, i| port.serial_errors.at(i),
+        |port, i| port.seldom().serial_errors.at(i),
     ),
     gauge(
         "state",
@@ -111,13 +111,13 @@ const FAMILIES: &[Family] = &[
         "telnet_malformed_total",
         "Malformed or endless telnet sequences from clients.",
         &[],
-        |port, _| port.telnet_malformed.get(),
+        |port, _| port.seldom().telnet_malformed.get(),
     ),
     counter(
         "trace_dropped_bytes_total",
         "Bytes of data that are missing in trace files, by reason.",
         &[label::<TraceDrop>("reason")],
-        |port, i| port.trace_dropped.at(i),
+        |port, i| port.seldom().trace_dropped.at(i),
     ),
 ];
 

@@ -100,6 +100,8 @@ labels! {
         Wrapped = "hosts_access",
         /// The TLS handshake failed or took too long.
         Tls = "tls",
+        /// A filter of the accepter cannot be: its trace file cannot be opened.
+        Filter = "filter",
         /// The port is being closed or replaced.
         Closing = "closing",
     }
@@ -170,6 +172,8 @@ labels! {
         NotAllowed = "not_allowed",
         /// The TLS handshake failed.
         Tls = "tls",
+        /// A filter of the accepter cannot be: its trace file cannot be opened.
+        Filter = "filter",
     }
 }
 
@@ -180,6 +184,10 @@ labels! {
         Missing = "missing",
         /// The permissions of the node do not let us in.
         Permission = "permission",
+        /// The device node is there, but the kernel has no such device (any more).
+        Stale = "stale",
+        /// More than one device is what was asked for.
+        Ambiguous = "ambiguous",
         /// Another connection or program has it.
         Busy = "busy",
         /// It is not a terminal.
@@ -247,6 +255,10 @@ labels! {
         Monitor = "monitor",
         /// Datagrams came faster than they could be taken.
         Overrun = "overrun",
+        /// The device was away, and clients stayed all the same (`on-device-loss: hold`).
+        DeviceAway = "device_away",
+        /// The device sent them while it was open without clients (`device-open: always`).
+        Unheard = "unheard",
     }
 }
 

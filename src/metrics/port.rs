@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 /// The ports that have series now, by name.
 pub(super) type Live = Mutex<BTreeMap<Arc<str>, Weak<PortMetrics>>>;
@@ -35,12 +35,16 @@ pub(super) struct Counters<L, const N: usize>([Counter; N], PhantomData<L>);
 
 impl<L: Label, const N: usize> Default for Counters<L, N> {
     fn default() -> Self {
-        const { assert!(N == L::VALUES.len()) }
-        Self(std::array::from_fn(|_| Counter::default()), PhantomData)
+        Self::new()
     }
 }
 
 impl<L: Label, const N: usize> Counters<L, N> {
+    const fn new() -> Self {
+        const { assert!(N == L::VALUES.len()) }
+        Self([const { Counter(AtomicU64::new(0)) }; N], PhantomData)
+    }
+
     #[inline]
     pub(super) fn add(&self, label: L, count: u64) {
         self.0[label.index()].add(count);
@@ -89,18 +93,42 @@ pub struct PortMetrics {
     live: Arc<Live>,
     pub(super) bytes: Counters<Direction, { Direction::ALL.len() }>,
     pub(super) connections: Counter,
+    pub(super) opens: Counter,
+    /// Made when the first of them counts.
+    seldom: OnceLock<Box<Seldom>>,
+    pub(super) state: Choice<PortState>,
+    pub(super) fault: Choice<DeviceFailure>,
+    listening: AtomicBool,
+}
+
+/// What happens to few ports, and to most never: it would be most of the memory of a [`PortMetrics`].
+#[derive(Debug)]
+pub(super) struct Seldom {
     pub(super) refusals: Counters<Refusal, { Refusal::ALL.len() }>,
     pub(super) disconnects: Counters<CloseReason, { CloseReason::ALL.len() }>,
-    pub(super) opens: Counter,
     pub(super) open_failures: Counters<DeviceFailure, { DeviceFailure::ALL.len() }>,
     pub(super) dropped: [Counters<DropReason, { DropReason::ALL.len() }>; DropDirection::ALL.len()],
     pub(super) serial_errors: Counters<SerialError, { SerialError::ALL.len() }>,
     pub(super) telnet_malformed: Counter,
     pub(super) trace_dropped: Counters<TraceDrop, { TraceDrop::ALL.len() }>,
-    pub(super) state: Choice<PortState>,
-    pub(super) fault: Choice<DeviceFailure>,
-    listening: AtomicBool,
 }
+
+impl Seldom {
+    const fn new() -> Self {
+        Self {
+            refusals: Counters::new(),
+            disconnects: Counters::new(),
+            open_failures: Counters::new(),
+            dropped: [const { Counters::new() }; DropDirection::ALL.len()],
+            serial_errors: Counters::new(),
+            telnet_malformed: Counter(AtomicU64::new(0)),
+            trace_dropped: Counters::new(),
+        }
+    }
+}
+
+/// What is read of a port to which none of it has happened; never counted in.
+static NEVER: Seldom = Seldom::new();
 
 /// The counters of a port as numbers, for JSON.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -152,14 +180,8 @@ impl PortMetrics {
             live: Arc::clone(live),
             bytes: Counters::default(),
             connections: Counter::default(),
-            refusals: Counters::default(),
-            disconnects: Counters::default(),
             opens: Counter::default(),
-            open_failures: Counters::default(),
-            dropped: Default::default(),
-            serial_errors: Counters::default(),
-            telnet_malformed: Counter::default(),
-            trace_dropped: Counters::default(),
+            seldom: OnceLock::new(),
             state: Choice::none(),
             fault: Choice::none(),
             listening: AtomicBool::new(false),
@@ -173,6 +195,16 @@ impl PortMetrics {
         &self.name
     }
 
+    /// What happens seldom, to be read.
+    pub(super) fn seldom(&self) -> &Seldom {
+        self.seldom.get().map_or(&NEVER, |seldom| seldom)
+    }
+
+    /// What happens seldom, to be counted in.
+    fn count(&self) -> &Seldom {
+        self.seldom.get_or_init(|| Box::new(Seldom::new()))
+    }
+
     /// Counts bytes that moved.
     #[inline]
     pub fn bytes(&self, direction: Direction, count: usize) {
@@ -181,7 +213,7 @@ impl PortMetrics {
 
     /// Counts bytes that did not arrive.
     pub fn dropped(&self, direction: DropDirection, reason: DropReason, count: usize) {
-        self.dropped[direction.index()].add(reason, count as u64);
+        self.count().dropped[direction.index()].add(reason, count as u64);
     }
 
     /// A client was let in.
@@ -191,12 +223,12 @@ impl PortMetrics {
 
     /// A client that had been let in is gone.
     pub fn client_left(&self, reason: CloseReason) {
-        self.disconnects.add(reason, 1);
+        self.count().disconnects.add(reason, 1);
     }
 
     /// A client was turned away.
     pub fn refused(&self, reason: Refusal) {
-        self.refusals.add(reason, 1);
+        self.count().refusals.add(reason, 1);
     }
 
     /// The port's socket listens, or does not.
@@ -217,28 +249,28 @@ impl PortMetrics {
 
     /// An attempt to open the device failed.
     pub fn device_open_failed(&self, reason: DeviceFailure) {
-        self.open_failures.add(reason, 1);
+        self.count().open_failures.add(reason, 1);
     }
 
     /// The UART counted this many more errors.
     pub fn serial_errors(&self, kind: SerialError, count: u64) {
-        self.serial_errors.add(kind, count);
+        self.count().serial_errors.add(kind, count);
     }
 
     /// A client sent telnet that is malformed or endless.
     pub fn telnet_malformed(&self, count: u64) {
-        self.telnet_malformed.add(count);
+        self.count().telnet_malformed.add(count);
     }
 
     /// Bytes are missing in trace files.
     pub fn trace_dropped(&self, reason: TraceDrop, count: usize) {
-        self.trace_dropped.add(reason, count as u64);
+        self.count().trace_dropped.add(reason, count as u64);
     }
 
     /// Clients that were let in and are not gone.
     pub(super) fn clients(&self) -> u64 {
         // who leaves was counted when it came; read in this order the difference is never negative
-        let left = self.disconnects.sum();
+        let left = self.seldom().disconnects.sum();
         self.connections.get().saturating_sub(left)
     }
 
@@ -254,12 +286,12 @@ impl PortMetrics {
             bytes_to_device: self.bytes.of(Direction::ToDevice),
             bytes_from_clients: self.bytes.of(Direction::FromClients),
             bytes_to_clients: self.bytes.of(Direction::ToClients),
-            bytes_dropped: self.dropped.iter().map(Counters::sum).sum(),
+            bytes_dropped: self.seldom().dropped.iter().map(Counters::sum).sum(),
             connections: self.connections.get(),
-            refusals: self.refusals.sum(),
-            kicks: self.disconnects.of(CloseReason::Kicked),
+            refusals: self.seldom().refusals.sum(),
+            kicks: self.seldom().disconnects.of(CloseReason::Kicked),
             device_opens: self.opens.get(),
-            device_open_failures: self.open_failures.sum(),
+            device_open_failures: self.seldom().open_failures.sum(),
         }
     }
 }

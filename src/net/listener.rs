@@ -1,6 +1,7 @@
 //! What listens for one accepter, with retries and without a busy loop.
 
 use super::bind::{self, Kind, Target};
+use super::dial::{self, Dialler};
 use super::names::Names;
 use super::peer::Peer;
 use super::stdio::Stdio;
@@ -32,6 +33,8 @@ pub enum Event {
     Data,
     /// So many bytes of a UDP client were lost: they came faster than they could be taken.
     Lost(usize),
+    /// What is to be connected to could not be reached; it is tried again.
+    NotReached(String),
     /// All sockets are bound now.
     Up,
     /// Binding failed; it is tried again after the retry time.
@@ -55,18 +58,20 @@ enum State {
 /// What is bound. What is seldom is in a box, because every port has room for it.
 #[derive(Debug)]
 enum Sockets {
-    Tcp(Vec<TcpListener>),
+    Tcp(Box<[TcpListener]>),
     Udp(Box<udp::Bound>),
     Unix(Box<unix::Bound>),
     /// Standard input and output, until they are the client.
     Stdio(Option<Box<Stdio>>),
+    /// What connects.
+    Dial(Box<Dialler>),
     Dummy,
 }
 
 /// The sockets of one accepter.
 #[derive(Debug)]
 pub struct Listener {
-    config: Listen,
+    config: Arc<Listen>,
     names: Arc<Names>,
     /// Urgent bytes stay in the stream, as telnet wants it; on a raw port they are not data and
     /// vanish, as with ser2net.
@@ -79,7 +84,7 @@ pub struct Listener {
     /// Next attempt to bind, or end of the pause after a failed `accept`.
     timer: Option<Pin<Box<Sleep>>>,
     /// An event that was found before anybody polled.
-    early: Option<Event>,
+    early: Option<Box<Event>>,
 }
 
 impl Listener {
@@ -88,7 +93,7 @@ impl Listener {
     /// `retry`.
     ///
     /// `inline_urgent`: clients' urgent bytes are read like all others, which telnet needs.
-    pub fn start(config: Listen, inline_urgent: bool, retry: Duration, names: Arc<Names>) -> Self {
+    pub fn start(config: Arc<Listen>, inline_urgent: bool, retry: Duration, names: Arc<Names>) -> Self {
         let mut listener = Self::stopped(config, names);
         (listener.inline_urgent, listener.retry, listener.state) = (inline_urgent, retry, State::Waiting);
         listener.attempt();
@@ -96,7 +101,7 @@ impl Listener {
     }
 
     /// A listener that listens to nothing.
-    pub fn stopped(config: Listen, names: Arc<Names>) -> Self {
+    pub fn stopped(config: Arc<Listen>, names: Arc<Names>) -> Self {
         Self {
             config,
             names,
@@ -145,14 +150,14 @@ impl Listener {
         match self.sockets(targets) {
             Ok(sockets) => {
                 self.state = State::Bound(sockets);
-                self.early = Some(Event::Up);
+                self.early = Some(Box::new(Event::Up));
             }
             Err(error) => self.failed(error),
         }
     }
 
     fn sockets(&self, targets: &[Target]) -> io::Result<Sockets> {
-        Ok(match &self.config {
+        Ok(match &*self.config {
             Listen::Tcp(tcp) => {
                 let (nodelay, reuseaddr) = (tcp.nodelay, tcp.reuseaddr);
                 let kind = Kind::Tcp { nodelay, inline_urgent: self.inline_urgent, reuseaddr };
@@ -165,6 +170,10 @@ impl Listener {
             }
             Listen::Unix(config) => Sockets::Unix(Box::new(unix::Bound::new(config)?)),
             Listen::Stdio(config) => Sockets::Stdio(Some(Box::new(Stdio::take(*config)?))),
+            Listen::Dial(dial) => {
+                let names = Arc::clone(&self.names);
+                Sockets::Dial(Box::new(Dialler::new(Arc::clone(dial), names, self.retry)))
+            }
             Listen::Dummy => Sockets::Dummy,
         })
     }
@@ -173,14 +182,14 @@ impl Listener {
         self.state = State::Waiting;
         self.timer = Some(Box::pin(tokio::time::sleep(self.next_retry.min(self.retry))));
         self.next_retry = self.next_retry.saturating_mul(2);
-        self.early = Some(Event::Down(error));
+        self.early = Some(Box::new(Event::Down(error)));
     }
 
     /// The next event. Pending while there is nothing to tell.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         loop {
             if let Some(event) = self.early.take() {
-                return Poll::Ready(event);
+                return Poll::Ready(*event);
             }
             if let Some(timer) = &mut self.timer {
                 if timer.as_mut().poll(cx).is_pending() {
@@ -213,7 +222,7 @@ impl Listener {
             Ok(Err(error)) => self.failed(error),
             Err(join) => self.failed(io::Error::other(join)),
         }
-        self.early.take().map_or(Poll::Pending, Poll::Ready)
+        self.early.take().map_or(Poll::Pending, |event| Poll::Ready(*event))
     }
 }
 
@@ -243,6 +252,12 @@ impl Sockets {
                 Some(stdio) => Poll::Ready(Ok(Event::Client(Stream::Stdio(stdio), Peer::Stdio))),
                 None => Poll::Pending,
             },
+            Self::Dial(dialler) => dialler.poll(cx).map(|event| {
+                Ok(match event {
+                    dial::Event::Client(stream, peer) => Event::Client(stream, peer),
+                    dial::Event::Failed(error) => Event::NotReached(error.to_string()),
+                })
+            }),
             Self::Dummy => Poll::Pending,
         }
     }
@@ -275,6 +290,7 @@ pub fn places(listener: &Listener) -> String {
     match listener.config() {
         Listen::Unix(unix) => unix.path.to_string(),
         Listen::Stdio(_) => "standard input and output".to_owned(),
+        Listen::Dial(dial) => format!("what it connects to, {}", dial.connector.text),
         Listen::Dummy => "nothing, as it is a dummy".to_owned(),
         Listen::Tcp(_) | Listen::Udp(_) => {
             listener.addresses().iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
@@ -321,8 +337,8 @@ mod tests {
         TcpListen { addresses, nodelay: true, reuseaddr: true, wrap: Wrap::Off, wrap_name }
     }
 
-    fn config(host: Option<&str>, family: Family, port: u16) -> Listen {
-        Listen::Tcp(tcp(host, family, port))
+    fn config(host: Option<&str>, family: Family, port: u16) -> Arc<Listen> {
+        Arc::new(Listen::Tcp(tcp(host, family, port)))
     }
 
     async fn first(listener: &mut Listener) -> Event {
@@ -345,7 +361,8 @@ mod tests {
     #[tokio::test]
     async fn clients_have_what_the_listening_socket_has() {
         for (nodelay, inline_urgent) in [(true, false), (false, true)] {
-            let config = Listen::Tcp(TcpListen { nodelay, ..tcp(Some("127.0.0.1"), Family::Any, 0) });
+            let config =
+                Arc::new(Listen::Tcp(TcpListen { nodelay, ..tcp(Some("127.0.0.1"), Family::Any, 0) }));
             let mut listener = Listener::start(config, inline_urgent, Duration::from_secs(1), Arc::default());
             assert!(matches!(first(&mut listener).await, Event::Up));
             let _client = TcpStream::connect(listener.addresses()[0]).await.unwrap();

@@ -3,6 +3,7 @@
 pub mod allow;
 mod bind;
 pub mod care;
+pub mod dial;
 pub mod listener;
 pub mod names;
 pub mod peer;

@@ -5,6 +5,15 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+/// What an accepter has connected to.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Reached {
+    /// The connector as written.
+    pub connector: String,
+    /// As ser2net writes it (`\I`); nothing for a serial device.
+    pub address: String,
+}
+
 /// The other end of a client's stream.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Peer {
@@ -14,6 +23,8 @@ pub enum Peer {
     Unix(Option<Arc<str>>),
     /// Whoever has our standard input and output.
     Stdio,
+    /// What an accepter has connected to.
+    Dialled(Arc<Reached>),
 }
 
 impl Peer {
@@ -21,7 +32,7 @@ impl Peer {
     pub fn ip(&self) -> Option<SocketAddr> {
         match self {
             Self::Ip(address) => Some(*address),
-            Self::Unix(_) | Self::Stdio => None,
+            Self::Unix(_) | Self::Stdio | Self::Dialled(_) => None,
         }
     }
 
@@ -29,7 +40,7 @@ impl Peer {
     pub fn host(&self) -> String {
         match self {
             Self::Ip(address) => address.ip().to_string(),
-            Self::Unix(_) | Self::Stdio => self.to_string(),
+            Self::Unix(_) | Self::Stdio | Self::Dialled(_) => self.to_string(),
         }
     }
 
@@ -44,6 +55,7 @@ impl Peer {
             }
             Self::Unix(path) => format!("unix,{}", path.as_deref().unwrap_or_default()),
             Self::Stdio => "stdio(self)".to_owned(),
+            Self::Dialled(reached) => reached.address.clone(),
         }
     }
 }
@@ -54,7 +66,7 @@ impl From<SocketAddr> for Peer {
     }
 }
 
-/// For logs and JSON: `127.0.0.1:40000`, `unix`, `unix:/run/client`, `stdio`.
+/// For logs and JSON: `127.0.0.1:40000`, `unix`, `unix:/run/client`, `stdio`, `tcp,192.0.2.1,23`.
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -62,6 +74,7 @@ impl fmt::Display for Peer {
             Self::Unix(None) => f.write_str("unix"),
             Self::Unix(Some(path)) => write!(f, "unix:{path}"),
             Self::Stdio => f.write_str("stdio"),
+            Self::Dialled(reached) => f.write_str(&reached.connector),
         }
     }
 }

@@ -1,13 +1,16 @@
 //! One client's stream, with poll functions that go straight to the socket.
 
-use super::{stdio, udp};
+use super::{dial, stdio, udp};
+use crate::connect::Filtered;
 use crate::serial::sys;
 use socket2::SockRef;
+use std::future::Future;
 use std::io::{self, Read as _};
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::mem::MaybeUninit;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
@@ -39,6 +42,10 @@ pub enum Stream {
     Udp(Box<udp::Client>),
     /// Our standard input and output.
     Stdio(Box<stdio::Stdio>),
+    /// What an accepter has connected to.
+    Dialled(Box<dial::Dialled>),
+    /// One of the others with filters on it.
+    Filtered(Box<Filtered>),
 }
 
 /// What TLS runs on.
@@ -75,6 +82,8 @@ impl Stream {
             Self::Tls(s) => Pin::new(s.as_mut()).poll_read(cx, &mut read),
             Self::Udp(s) => return s.poll_read(cx, buf),
             Self::Stdio(s) => return s.poll_read(cx, buf),
+            Self::Dialled(s) => return s.poll_read(cx, buf),
+            Self::Filtered(s) => return s.poll_read(cx, buf),
         };
         Poll::Ready(match ready!(result) {
             Ok(()) => Ok(read.filled().len()),
@@ -95,17 +104,41 @@ impl Stream {
             Self::Tls(s) => Pin::new(s.as_mut()).poll_write(cx, data),
             Self::Udp(s) => s.poll_write(cx, data),
             Self::Stdio(s) => s.poll_write(cx, data),
+            Self::Dialled(s) => s.poll_write(cx, data),
+            Self::Filtered(s) => s.poll_write(cx, data),
         }
     }
 
     /// What is written may wait for [`Stream::poll_flush`].
     pub fn holds_back(&self) -> bool {
-        matches!(self, Self::Tls(_) | Self::Stdio(_))
+        matches!(self, Self::Tls(_) | Self::Stdio(_) | Self::Dialled(_) | Self::Filtered(_))
     }
 
     /// Each write is a datagram.
     pub fn is_datagrams(&self) -> bool {
-        matches!(self, Self::Udp(_))
+        match self {
+            Self::Udp(_) => true,
+            Self::Filtered(s) => s.is_datagrams(),
+            Self::Dialled(s) => s.is_datagrams(),
+            _ => false,
+        }
+    }
+
+    /// Shows data of the client, telnet taken off, to filters above telnet; false when one of them
+    /// throws it away.
+    pub fn passes_up(&mut self, data: &[u8]) -> bool {
+        match self {
+            Self::Filtered(s) => s.passes_up(data),
+            _ => true,
+        }
+    }
+
+    /// The same for data to the client that telnet is yet to be put on.
+    pub fn passes_down(&mut self, data: &[u8]) -> bool {
+        match self {
+            Self::Filtered(s) => s.passes_down(data),
+            _ => true,
+        }
     }
 
     /// Like [`Stream::poll_read`], and tells whether the first byte is the urgent one (RFC 9293,
@@ -134,7 +167,7 @@ impl Stream {
     }
 
     /// Whether a client that has not acknowledged what was sent is still there.
-    pub fn peer_state(&self) -> PeerState {
+    pub fn peer_state(&mut self) -> PeerState {
         let info = match self {
             Self::Tcp(s) => sys::peer_info(s),
             Self::Tls(s) => match s.get_ref().0 {
@@ -142,7 +175,8 @@ impl Stream {
                 Socket::Unix(_) => return PeerState::UpToDate,
             },
             // the other end is on this machine, or there are no acknowledgements
-            Self::Unix(_) | Self::Udp(_) | Self::Stdio(_) => return PeerState::UpToDate,
+            Self::Unix(_) | Self::Udp(_) | Self::Stdio(_) | Self::Dialled(_) => return PeerState::UpToDate,
+            Self::Filtered(s) => return s.stream().map_or(PeerState::UpToDate, Self::peer_state),
         };
         match info {
             Ok(info) if info.unacknowledged > 0 => {
@@ -156,7 +190,7 @@ impl Stream {
     }
 
     /// Bytes that the client's system has not acknowledged; 0 when nobody can tell.
-    pub fn unacknowledged(&self) -> usize {
+    pub fn unacknowledged(&mut self) -> usize {
         let count = match self {
             Self::Tcp(s) => sys::unacknowledged(s),
             Self::Unix(s) => sys::unacknowledged(s),
@@ -164,9 +198,44 @@ impl Stream {
                 Socket::Tcp(s) => sys::unacknowledged(s),
                 Socket::Unix(s) => sys::unacknowledged(s),
             },
-            Self::Udp(_) | Self::Stdio(_) => Ok(0),
+            Self::Udp(_) | Self::Stdio(_) | Self::Dialled(_) => Ok(0),
+            Self::Filtered(s) => return s.stream().map_or(0, Self::unacknowledged),
         };
         count.unwrap_or(0)
+    }
+
+    /// The other end has closed or broken the connection off. What it sent before may still be there to
+    /// be read.
+    pub fn has_left(&mut self) -> bool {
+        let left = |ready: Poll<io::Result<Ready>>| matches!(ready, Poll::Ready(Ok(ready)) if ready.is_read_closed());
+        // only looked at: whoever reads is woken
+        let cx = &mut Context::from_waker(Waker::noop());
+        let tcp = |s: &TcpStream, cx: &mut Context<'_>| left(pin!(s.ready(Interest::READABLE)).poll(cx));
+        let unix = |s: &UnixStream, cx: &mut Context<'_>| left(pin!(s.ready(Interest::READABLE)).poll(cx));
+        match self {
+            Self::Tcp(s) => tcp(s, cx),
+            Self::Unix(s) => unix(s, cx),
+            Self::Tls(s) => match s.get_ref().0 {
+                Socket::Tcp(s) => tcp(s, cx),
+                Socket::Unix(s) => unix(s, cx),
+            },
+            Self::Filtered(s) => s.stream().is_some_and(Self::has_left),
+            Self::Udp(_) | Self::Stdio(_) | Self::Dialled(_) => false,
+        }
+    }
+
+    /// Ready when the other end has gone and left nothing to be read. Nothing is taken off the stream.
+    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Tcp(s) => poll_tcp_gone(s, cx),
+            Self::Unix(s) => poll_unix_gone(s, cx),
+            Self::Tls(s) => match s.get_ref().0 {
+                Socket::Tcp(s) => poll_tcp_gone(s, cx),
+                Socket::Unix(s) => poll_unix_gone(s, cx),
+            },
+            Self::Filtered(s) => s.stream().map_or(Poll::Pending, |inner| inner.poll_gone(cx)),
+            Self::Udp(_) | Self::Stdio(_) | Self::Dialled(_) => Poll::Pending,
+        }
     }
 
     /// Brings what is held back onto the wire; nothing to do on plain sockets.
@@ -178,6 +247,8 @@ impl Stream {
             Self::Tcp(_) | Self::Unix(_) | Self::Udp(_) => Poll::Ready(Ok(())),
             Self::Tls(s) => Pin::new(s.as_mut()).poll_flush(cx),
             Self::Stdio(s) => s.poll_flush(cx),
+            Self::Dialled(s) => s.poll_flush(cx),
+            Self::Filtered(s) => s.poll_flush(cx),
         }
     }
 
@@ -189,7 +260,31 @@ impl Stream {
     pub fn poll_goodbye(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tls(s) => Pin::new(s.as_mut()).poll_shutdown(cx),
+            Self::Dialled(s) => s.poll_close(cx).map(Ok),
+            Self::Filtered(s) => s.poll_goodbye(cx),
             other => other.poll_flush(cx),
+        }
+    }
+}
+
+fn poll_tcp_gone(stream: &TcpStream, cx: &mut Context<'_>) -> Poll<()> {
+    match ready!(stream.poll_peek(cx, &mut ReadBuf::new(&mut [0]))) {
+        Ok(0) | Err(_) => Poll::Ready(()),
+        Ok(_) => Poll::Pending,
+    }
+}
+
+fn poll_unix_gone(stream: &UnixStream, cx: &mut Context<'_>) -> Poll<()> {
+    loop {
+        if ready!(stream.poll_read_ready(cx)).is_err() {
+            return Poll::Ready(());
+        }
+        let mut byte = [MaybeUninit::uninit()];
+        match stream.try_io(Interest::READABLE, || SockRef::from(stream).peek(&mut byte)) {
+            Ok(0) => return Poll::Ready(()),
+            Ok(_) => return Poll::Pending,
+            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(_) => return Poll::Ready(()),
         }
     }
 }

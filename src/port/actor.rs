@@ -3,6 +3,7 @@
 use super::Command;
 use super::ask::{Events, Overrides};
 use super::batch::Batch;
+use super::cable::Lookout;
 use super::connback::CallBack;
 use super::device::DeviceState;
 use super::duel::Duels;
@@ -15,9 +16,10 @@ use super::tap::Tap;
 use super::taps::Taps;
 use super::visitors::Leaving;
 use crate::config::Connection;
+use crate::hotplug::Hotplug;
 use crate::led::Leds;
 use crate::log::RepeatLimiter;
-use crate::metrics::{CloseReason, Metrics};
+use crate::metrics::{CloseReason, Metrics, PortState};
 use crate::net::listener::Listener;
 use crate::net::names::Names;
 use crate::net::tls::{self, Acceptor};
@@ -41,13 +43,11 @@ use tracing::{error, info};
 /// ready. A device that has always more to read would keep the rest waiting: what is to be written
 /// to it, its clients, and all other ports of the thread.
 const ROUNDS: usize = 4;
-/// A complaint that comes again is logged once in this time, with a count.
-const COMPLAINT_WINDOW: Duration = Duration::from_secs(60);
 /// Time in which everything is closed after [`Command::Shutdown`].
 const SHUTDOWN_LIMIT: Duration = Duration::from_millis(800);
 
-/// What all ports share.
-#[derive(Clone, Debug)]
+/// What all ports share; one for the program, behind an [`Arc`].
+#[derive(Debug)]
 pub struct Environment {
     /// Connector texts in use: two connections with the same text share a device.
     pub claims: Arc<Claims>,
@@ -71,6 +71,8 @@ pub struct Environment {
     pub traces: Arc<Traces>,
     /// Who lights LEDs.
     pub leds: Arc<Leds>,
+    /// Who tells of devices that come.
+    pub hotplug: Arc<Hotplug>,
 }
 
 /// Connector texts that are in use.
@@ -102,7 +104,7 @@ pub(super) enum Phase {
 /// Everything that a port is.
 #[derive(Debug)]
 pub(super) struct Port {
-    pub(super) env: Environment,
+    pub(super) env: Arc<Environment>,
     /// Name of the connection; it never changes.
     pub(super) name: Arc<str>,
     pub(super) conn: Arc<Connection>,
@@ -119,19 +121,23 @@ pub(super) struct Port {
     /// Bytes for the device that it did not take yet; clients are read only while it is empty, so
     /// one chunk ([`super::data::UPLINK_CHUNK`]) and the open or close string are the most.
     pub(super) to_dev: OutBuf,
-    pub(super) batch: Batch,
+    /// Made when the device is opened; `None`: nothing was gathered so far.
+    pub(super) batch: Option<Box<Batch>>,
     pub(super) batch_due: Option<Instant>,
-    pub(super) batch_timer: Option<PreciseTimer>,
+    pub(super) batch_timer: Option<Box<PreciseTimer>>,
     pub(super) closeon: Option<Matcher>,
     /// Clients that keep throwing each other out.
     pub(super) duels: Duels,
     /// The connections that the port makes itself.
     pub(super) callback: Option<Box<CallBack>>,
+    /// While the device is away, or if it is to be open always.
+    pub(super) lookout: Option<Box<Lookout>>,
     /// Those that only watch: trace files and LEDs.
     pub(super) taps: Taps,
     pub(super) phase: Phase,
     pub(super) report: PortReporter,
-    pub(super) errors: RepeatLimiter<&'static str>,
+    /// Complaints of late; none until the first.
+    pub(super) errors: Option<Box<RepeatLimiter<&'static str>>>,
     /// What administrators changed.
     pub(super) overrides: Overrides,
     /// Who watches the bytes.
@@ -148,10 +154,11 @@ pub(super) struct Port {
 
 /// Starts the task of a port. Its sockets are bound when this returns, unless a host name must be
 /// looked up or binding failed (then it is tried again).
-pub fn start(connection: Arc<Connection>, env: Environment) -> (Handle, JoinHandle<()>) {
+pub fn start(connection: Arc<Connection>, env: impl Into<Arc<Environment>>) -> (Handle, JoinHandle<()>) {
     let (handle, inbox) = mailbox();
-    let mut port = Port::new(connection, env, inbox);
+    let mut port = Port::new(connection, env.into(), inbox);
     port.start_listening();
+    port.begin_lookout();
     port.env.doors.open(&port.name, port.inbox.sender());
     // `ROUNDS` is what keeps a busy port from taking the thread; the runtime's own budget would make
     // sockets look unready in the middle of a round, and bytes would be kept back for nothing
@@ -164,7 +171,7 @@ pub fn start(connection: Arc<Connection>, env: Environment) -> (Handle, JoinHand
 }
 
 impl Port {
-    fn new(conn: Arc<Connection>, env: Environment, inbox: Inbox) -> Self {
+    fn new(conn: Arc<Connection>, env: Arc<Environment>, inbox: Inbox) -> Self {
         let report = env.status.register(&env.metrics, info(&conn));
         Self {
             listener: Listener::stopped(conn.accepter.listen.clone(), Arc::clone(&env.names)),
@@ -173,16 +180,17 @@ impl Port {
             leaving: Vec::new(),
             dev: DeviceState::Closed,
             to_dev: OutBuf::default(),
-            batch: Batch::new(&conn.options, None, &conn.connector.line()),
+            batch: None,
             batch_due: None,
             batch_timer: None,
             closeon: None,
             duels: Duels::default(),
             callback: CallBack::new(&conn.options),
+            lookout: None,
             taps: Taps::new(&conn.options, &env.leds),
             phase: Phase::Running,
             report,
-            errors: RepeatLimiter::new(COMPLAINT_WINDOW, 16),
+            errors: None,
             overrides: Overrides::default(),
             tap: None,
             moved: false,
@@ -248,6 +256,7 @@ impl Port {
                 self.poll_listener(cx);
                 self.poll_device_state(cx);
                 self.poll_callback(cx);
+                self.poll_lookout(cx);
             }
             self.poll_up(cx);
             self.poll_down(cx);
@@ -342,7 +351,10 @@ impl Port {
             self.begin_close(cx);
             self.end_trace();
             self.give_opening_up();
+        } else if self.drains_device() {
+            self.reset_line();
         }
+        self.forget_held();
         if self.idle()
             && let Some(next) = self.next.take()
         {
@@ -356,7 +368,12 @@ impl Port {
             || next.options.accepter_retry != self.conn.options.accepter_retry
             || next.accepter.tls.is_some();
         self.callback = CallBack::new(&next.options);
+        if next.connector != self.conn.connector {
+            // what is known of a device is not true of another one
+            self.report.state(PortState::Closed);
+        }
         self.conn = next;
+        self.begin_lookout();
         self.taps = Taps::new(&self.conn.options, &self.env.leds);
         self.overrides.timeout = None;
         self.describe();
@@ -417,6 +434,8 @@ impl Port {
             .chain(held)
             .chain(self.slow_deadline())
             .chain(self.callback_deadline())
+            .chain(self.lookout_deadline())
+            .chain(self.hold_deadline())
             .chain(self.sessions.iter().filter_map(|s| s.look_due()))
             .chain(self.dev.deadlines())
             .chain(self.sessions.iter().filter_map(|s| s.owed.due()))
@@ -432,7 +451,7 @@ impl Port {
             let due = self.idle_deadline(&self.sessions[i]).is_some_and(|at| at <= self.now);
             if due && self.sessions[i].ending.is_none() {
                 let session = &mut self.sessions[i];
-                let waits = || session.backlog() > 0 || session.stream.unacknowledged() > 0;
+                let mut waits = || session.backlog() > 0 || session.stream.unacknowledged() > 0;
                 if self.conn.options.timeout_on_os_queue && waits() {
                     session.active = self.now;
                 } else {
@@ -441,6 +460,8 @@ impl Port {
                 }
             }
         }
+        self.opening_hangs(cx);
+        self.end_held();
         self.poll_device_timers(cx);
         self.answer_for_far_line(cx);
     }

@@ -252,7 +252,7 @@ impl Port {
         let base = self.overrides.base;
         let device_bytes = match self.dev {
             DeviceState::Open(_) | DeviceState::Closing(..) => (read - base.0, written - base.1),
-            DeviceState::Closed | DeviceState::Opening(_) | DeviceState::Connecting(_) => (0, 0),
+            DeviceState::Closed | DeviceState::Opening(..) | DeviceState::Connecting(_) => (0, 0),
         };
         Snapshot {
             name: self.name.clone(),

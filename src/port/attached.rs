@@ -1,4 +1,5 @@
-//! What a port has open: a serial device, or the channel of another connector.
+//! What a port has open: a serial device, or the channel of another connector or of a device with
+//! filters.
 
 use crate::connect::{Channel, FarLine};
 use crate::serial::modem::{Counters, ModemLines};
@@ -32,6 +33,14 @@ impl Attached {
         }
     }
 
+    /// See [`Device::poll_gone`]. The end of other connectors is noticed by reading.
+    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<IoFailure> {
+        match self {
+            Self::Serial(device) => device.poll_gone(cx),
+            Self::Channel(_) => Poll::Pending,
+        }
+    }
+
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<Result<usize, IoFailure>> {
         match self {
             Self::Serial(device) => device.poll_write(cx, data),
@@ -50,20 +59,45 @@ impl Attached {
         }
     }
 
-    /// Bytes that the driver of a serial device has yet to send; 1 while a channel is being closed.
+    /// Bytes that the driver of a serial device has yet to send, and 1 more while a channel is being
+    /// closed.
     pub(super) fn left_to_send(&mut self, cx: &mut Context<'_>) -> usize {
+        let (held, device) = match self {
+            Self::Serial(device) => (false, Some(device)),
+            Self::Channel(channel) => (channel.poll_close(cx).is_pending(), channel.device()),
+        };
+        // a device that cannot tell has been given everything: it is done
+        usize::from(held) + device.and_then(|device| device.left_to_send().ok()).unwrap_or(0)
+    }
+
+    /// The serial device whose line the clients have: not one that only carries telnet to a far line.
+    fn device(&mut self) -> Option<&mut Device> {
         match self {
-            // a device that cannot tell has been given everything: it is done
-            Self::Serial(device) => device.left_to_send().unwrap_or(0),
-            Self::Channel(channel) => usize::from(channel.poll_close(cx).is_pending()),
+            Self::Serial(device) => Some(device),
+            Self::Channel(channel) => {
+                if channel.line() == FarLine::None {
+                    channel.device()
+                } else {
+                    None
+                }
+            }
         }
     }
 
-    pub(super) fn is_serial(&self) -> bool {
-        matches!(self, Self::Serial(_))
+    /// Line settings in force, where there is a serial device and it is open.
+    pub(super) fn settings(&mut self) -> Option<LineSettings> {
+        self.device().map(|device| device.settings())
     }
 
-    pub(super) fn can_wait(&self) -> bool {
+    /// The device node that is open.
+    pub(super) fn node(&mut self) -> Option<&str> {
+        match self {
+            Self::Serial(device) => Some(device.path()),
+            Self::Channel(channel) => channel.device().map(|device| device.path()),
+        }
+    }
+
+    pub(super) fn can_wait(&mut self) -> bool {
         match self {
             Self::Serial(device) => device.can_wait(),
             Self::Channel(channel) => channel.can_wait(),
@@ -72,13 +106,11 @@ impl Attached {
 
     /// The channel, when it has line settings at its far end or may yet turn out to have some.
     pub(super) fn far(&mut self) -> Option<&mut Box<dyn Channel>> {
-        match self {
-            Self::Channel(channel) if channel.line() != FarLine::None => Some(channel),
-            _ => None,
-        }
+        let channel = self.channel()?;
+        if channel.line() == FarLine::None { None } else { Some(channel) }
     }
 
-    /// The channel of a connector that is not serial.
+    /// The channel, where it is not a device without filters.
     pub(super) fn channel(&mut self) -> Option<&mut Box<dyn Channel>> {
         match self {
             Self::Channel(channel) => Some(channel),
@@ -86,47 +118,29 @@ impl Attached {
         }
     }
 
-    pub(super) fn modem_lines(&self) -> io::Result<ModemLines> {
-        match self {
-            Self::Serial(device) => device.modem_lines(),
-            Self::Channel(_) => Err(io::ErrorKind::Unsupported.into()),
-        }
+    pub(super) fn modem_lines(&mut self) -> io::Result<ModemLines> {
+        self.device().map_or_else(|| Err(io::ErrorKind::Unsupported.into()), |device| device.modem_lines())
     }
 
-    pub(super) fn error_counters(&self) -> Option<Counters> {
-        match self {
-            Self::Serial(device) => device.error_counters(),
-            Self::Channel(_) => None,
-        }
+    pub(super) fn error_counters(&mut self) -> Option<Counters> {
+        self.device()?.error_counters()
     }
 
     /// Programs the line. Where there is none, the settings are taken as they are: clients of RFC 2217
     /// go on only when they are told that they are in force.
     pub(super) fn apply(&mut self, line: &LineSettings) -> io::Result<LineSettings> {
-        match self {
-            Self::Serial(device) => device.apply(line),
-            Self::Channel(_) => Ok(*line),
-        }
+        self.device().map_or(Ok(*line), |device| device.apply(line))
     }
 
     pub(super) fn set_modem(&mut self, dtr: Option<bool>, rts: Option<bool>) -> io::Result<()> {
-        match self {
-            Self::Serial(device) => device.set_modem(dtr, rts),
-            Self::Channel(_) => Ok(()),
-        }
+        self.device().map_or(Ok(()), |device| device.set_modem(dtr, rts))
     }
 
     pub(super) fn set_break(&mut self, on: bool) -> io::Result<()> {
-        match self {
-            Self::Serial(device) => device.set_break(on),
-            Self::Channel(_) => Ok(()),
-        }
+        self.device().map_or(Ok(()), |device| device.set_break(on))
     }
 
     pub(super) fn purge(&mut self, what: Purge) -> io::Result<()> {
-        match self {
-            Self::Serial(device) => device.purge(what),
-            Self::Channel(_) => Ok(()),
-        }
+        self.device().map_or(Ok(()), |device| device.purge(what))
     }
 }

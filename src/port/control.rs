@@ -24,9 +24,19 @@ impl Port {
         self.answer(cx, index, request);
     }
 
+    /// A client tells the size of its window. Of several clients the last one counts.
+    pub(super) fn window(&mut self, columns: u16, rows: u16) {
+        if let Some(channel) = self.dev.open().and_then(|open| open.device.channel()) {
+            channel.window(columns, rows);
+        }
+    }
+
     /// Does what a client asks here.
     pub(super) fn answer(&mut self, cx: &mut Context<'_>, index: usize, request: Request) {
-        let line = self.dev.open().map_or(self.conn.connector.line(), |open| open.line);
+        let line = match self.dev.open() {
+            Some(open) => open.line,
+            None => self.held_line(),
+        };
         let reply = match request {
             Request::Signature => {
                 let text = self.signature();
@@ -117,13 +127,22 @@ impl Port {
     }
 
     /// Programs `wanted`, if anything, and tells what is in force.
-    fn set_line(&mut self, wanted: Option<LineSettings>, line: LineSettings) -> LineSettings {
+    pub(super) fn set_line(&mut self, wanted: Option<LineSettings>, line: LineSettings) -> LineSettings {
         let Some(wanted) = wanted else { return line };
-        let Some(open) = self.dev.open() else { return line };
+        let Some(open) = self.dev.open() else {
+            if !self.is_holding() {
+                return line;
+            }
+            self.hold_line(wanted);
+            return wanted;
+        };
         match open.device.apply(&wanted) {
             Ok(actual) => {
                 open.line = actual;
-                self.batch.set_line(&actual);
+                open.line_changed = true;
+                if let Some(batch) = &mut self.batch {
+                    batch.set_line(&actual);
+                }
                 actual
             }
             Err(e) => {
@@ -176,10 +195,11 @@ impl Port {
     /// Sets DTR and RTS in one call and tells their state. A device without modem lines is
     /// answered as if it had them, because clients wait for the answer.
     pub(super) fn set_modem(&mut self, dtr: Option<bool>, rts: Option<bool>) -> (bool, bool) {
-        let Some(open) = self.dev.open() else { return (dtr.unwrap_or(true), rts.unwrap_or(true)) };
+        let Some(open) = self.dev.open() else { return self.hold_outputs(dtr, rts) };
         // a DTR that waited goes with RTS, and not at all when it is to be low again
         let waited = (dtr.is_some() || rts.is_some()) && open.dtr_at.take().is_some();
         let dtr = dtr.or(waited.then_some(true));
+        open.outputs = (dtr.or(open.outputs.0), rts.or(open.outputs.1));
         if (dtr.is_some() || rts.is_some())
             && let Err(e) = open.device.set_modem(dtr, rts)
             && open.has_modem
@@ -191,7 +211,7 @@ impl Port {
 
     pub(super) fn purge(&mut self, what: Purge) {
         if matches!(what, Purge::Receive | Purge::Both) {
-            let gone = self.batch.clear();
+            let gone = self.batch.as_mut().map_or(0, |batch| batch.clear());
             self.batch_due = None;
             self.dropped(DropDirection::ToClients, DropReason::Purged, gone);
         }

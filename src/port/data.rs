@@ -32,6 +32,9 @@ impl Port {
             if self.sessions[i].held.is_some() {
                 self.resume_held(cx, i);
             }
+            if !self.sessions[i].greeted {
+                self.look_who_waits(cx, i);
+            }
             let session = &self.sessions[i];
             let readable = session.greeted
                 && session.ending.is_none()
@@ -40,6 +43,17 @@ impl Port {
             if readable && self.to_dev.is_empty() {
                 self.read_client(cx, i);
             }
+        }
+    }
+
+    /// A client that has gone while it waited for the device to be opened. One that has sent something
+    /// waits on: that is to arrive.
+    fn look_who_waits(&mut self, cx: &mut Context<'_>, index: usize) {
+        let session = &mut self.sessions[index];
+        let waits = session.ending.is_none() && session.dialled.is_none();
+        if waits && session.stream.poll_gone(cx).is_ready() {
+            session.ending = Some(CloseReason::Peer);
+            self.moved = true;
         }
     }
 
@@ -141,6 +155,7 @@ impl Port {
                     self.request(cx, index, request);
                 }
                 Some(Item::ComPort(_)) => self.schedule_look(),
+                Some(Item::Window(columns, rows)) => self.window(columns, rows),
                 // part of a synch: what was before it is not thrown away, as with ser2net
                 Some(Item::Data(_) | Item::DataMark) => {}
             }
@@ -165,9 +180,14 @@ impl Port {
         session.heard = self.now;
         session.spoke = true;
         session.payload.0 += data.len() as u64;
+        let passes = session.stream.passes_up(data);
         self.show(Side::Clients, data);
-        self.batch.spoken_to();
-        if self.conn.options.no_acc_to_con {
+        if let Some(batch) = &mut self.batch {
+            batch.spoken_to();
+        }
+        if self.is_holding() {
+            self.dropped(DropDirection::ToDevice, DropReason::DeviceAway, data.len());
+        } else if self.conn.options.no_acc_to_con || !passes {
             self.dropped(DropDirection::ToDevice, DropReason::OneWay, data.len());
         } else {
             self.taps.client_said(data);
@@ -186,7 +206,10 @@ impl Port {
                     data = &data[n..];
                 }
                 Poll::Ready(Err(e)) => return self.write_failed(cx, &e, data.len()),
-                Poll::Pending => break,
+                Poll::Pending => {
+                    open.stalls(self.now);
+                    break;
+                }
             }
         }
         self.to_dev.push(data);
@@ -202,9 +225,10 @@ impl Port {
                     self.taps.wrote_device(self.now);
                     self.to_dev.consume(n);
                     self.carried = true;
+                    open.moves();
                 }
                 Poll::Ready(Err(e)) => return self.write_failed(cx, &e, 0),
-                Poll::Pending => return,
+                Poll::Pending => return open.stalls(self.now),
             }
         }
         if let DeviceState::Open(open) = &mut self.dev
@@ -237,6 +261,10 @@ impl Port {
         self.poll_batch(cx);
         if self.device_may_send() {
             self.read_device(cx);
+        } else if let Some(open) = self.dev.open()
+            && let Poll::Ready(error) = open.device.poll_gone(cx)
+        {
+            self.device_lost(cx, &error);
         }
         self.judge_slow();
     }
@@ -269,16 +297,19 @@ impl Port {
         }
         self.taps.device_said(data);
         let over = self.closeon.as_mut().is_some_and(|m| m.feed(data));
-        match self.batch.decide(data, self.now) {
-            Decision::Wait(due) if !over => {
-                self.batch.hold(data);
-                self.wait_for_batch(due);
-            }
-            _ if self.batch.held().is_empty() => self.publish(cx, data),
-            _ => {
-                self.batch.hold(data);
-                self.send_batch(cx);
-            }
+        match &mut self.batch {
+            None => self.publish(cx, data),
+            Some(batch) => match batch.decide(data, self.now) {
+                Decision::Wait(due) if !over => {
+                    batch.hold(data);
+                    self.wait_for_batch(due);
+                }
+                _ if batch.held().is_empty() => self.publish(cx, data),
+                _ => {
+                    batch.hold(data);
+                    self.send_batch(cx);
+                }
+            },
         }
         if over {
             self.end_all(CloseReason::CloseOn);
@@ -289,6 +320,9 @@ impl Port {
     fn publish(&mut self, cx: &mut Context<'_>, data: &[u8]) {
         if self.callback.is_some() {
             self.keep_for_callback(data);
+        }
+        if self.drains_device() {
+            return self.dropped(DropDirection::ToClients, DropReason::Unheard, data.len());
         }
         let mut dropped = 0;
         for session in &mut self.sessions {
@@ -309,19 +343,22 @@ impl Port {
         if let Some(timer) = &mut self.batch_timer {
             timer.disarm();
         }
-        let held = self.batch.take();
+        let Some(batch) = &mut self.batch else { return };
+        let held = batch.take();
         if !held.is_empty() {
             self.publish(cx, &held);
             self.carried = true;
         }
-        self.batch.reuse(held);
+        if let Some(batch) = &mut self.batch {
+            batch.reuse(held);
+        }
     }
 
     fn wait_for_batch(&mut self, due: Instant) {
         self.batch_due = Some(due);
         if self.batch_timer.is_none() {
             // without a timer descriptor the runtime's clock does, a millisecond coarser
-            self.batch_timer = PreciseTimer::new().ok();
+            self.batch_timer = PreciseTimer::new().ok().map(Box::new);
         }
         if let Some(timer) = &mut self.batch_timer
             && timer.arm(due).is_err()

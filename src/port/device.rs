@@ -11,6 +11,7 @@ use crate::config::connector::Target;
 use crate::connect::{self, ConnectError, Opening, Stack};
 use crate::metrics::{CloseReason, DeviceFailure, DropDirection, DropReason, PortState, SerialError};
 use crate::net::peer::Peer;
+use crate::opening;
 use crate::serial::request::Notice;
 use crate::serial::settings::LineSettings;
 use crate::serial::{Counters, Device, IoFailure, ModemLines, OpenError, OpenErrorKind, Opened};
@@ -20,9 +21,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tracing::{info, warn};
 
+/// A client that has gone keeps its place for so long while the device takes nothing.
+const GONE_LIMIT: Duration = Duration::from_secs(5);
 /// How often modem lines and error counters are looked at; ser2net looks once a second too.
 const LOOK: Duration = Duration::from_secs(1);
 /// How often the driver is asked whether its output is out while a device is being closed.
@@ -38,7 +41,9 @@ const CHANNEL_STALL_MS: u32 = 5_000;
 pub(super) enum DeviceState {
     Closed,
     /// open(2) of a tty may block: it runs on a thread of its own.
-    Opening(JoinHandle<Result<Opened, OpenError>>),
+    ///
+    /// The time is when those who wait are told that it hangs; `None`: they were.
+    Opening(JoinHandle<Result<Result<Opened, OpenError>, JoinError>>, Option<Instant>),
     /// Another connector is being opened.
     Connecting(Opening),
     Open(Box<OpenDevice>),
@@ -50,7 +55,7 @@ impl fmt::Debug for DeviceState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Closed => f.write_str("Closed"),
-            Self::Opening(task) => f.debug_tuple("Opening").field(task).finish(),
+            Self::Opening(task, hangs_at) => f.debug_tuple("Opening").field(task).field(hangs_at).finish(),
             Self::Connecting(_) => f.write_str("Connecting"),
             Self::Open(open) => f.debug_tuple("Open").field(open).finish(),
             Self::Closing(open, drain) => f.debug_tuple("Closing").field(open).field(drain).finish(),
@@ -75,11 +80,50 @@ pub(super) struct OpenDevice {
     pub(super) has_modem: bool,
     /// Modem state that the far end of a connector told last, without its changes.
     pub(super) far_modem: u8,
+    /// DTR and RTS as they were asked for last: a device that is opened again gets them.
+    pub(super) outputs: (Option<bool>, Option<bool>),
+    /// What is below `keepopen` is not open at present.
+    pub(super) lost: bool,
     /// What the driver counted when it was asked last; `None`: it does not count.
-    counters: Option<Counters>,
+    pub(super) counters: Option<Counters>,
     opened_at: Instant,
     /// Next look at modem lines and counters.
     look_at: Option<Instant>,
+    /// While it takes nothing: next look at who has gone meanwhile.
+    stalled: Option<Instant>,
+    /// A client asked for other line settings.
+    pub(super) line_changed: bool,
+}
+
+/// What is remembered of a device that was lost.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Last {
+    /// For how long it was open.
+    pub(super) open_for: Duration,
+    /// The settings of its line, where it has one.
+    pub(super) line: Option<LineSettings>,
+    /// Its modem lines, where it has any.
+    pub(super) modem: Option<ModemLines>,
+}
+
+impl OpenDevice {
+    /// It takes nothing at present.
+    pub(super) fn stalls(&mut self, now: Instant) {
+        self.stalled.get_or_insert(now + GONE_LIMIT);
+    }
+
+    /// It took something.
+    pub(super) fn moves(&mut self) {
+        self.stalled = None;
+    }
+
+    fn last(&mut self, now: Instant) -> Last {
+        Last {
+            open_for: now.saturating_duration_since(self.opened_at),
+            line: self.device.settings().map(|_| self.line),
+            modem: self.has_modem.then_some(self.modem),
+        }
+    }
 }
 
 /// Progress of the last output before a device is closed.
@@ -115,9 +159,10 @@ impl DeviceState {
 
     pub(super) fn deadlines(&self) -> impl Iterator<Item = Instant> {
         let times = match self {
-            Self::Open(open) => [open.break_until, open.dtr_at, open.look_at],
-            Self::Closing(_, drain) => [Some(drain.look_at), None, None],
-            _ => [None, None, None],
+            Self::Open(open) => [open.break_until, open.dtr_at, open.look_at, open.stalled],
+            Self::Closing(_, drain) => [Some(drain.look_at), None, None, None],
+            Self::Opening(_, hangs_at) => [*hangs_at, None, None, None],
+            _ => [None; 4],
         };
         times.into_iter().flatten()
     }
@@ -126,9 +171,12 @@ impl DeviceState {
 impl Port {
     /// Starts to open the device; its claim is already taken.
     pub(super) fn begin_open(&mut self) {
-        self.dev = if let Target::Serial(config) = &self.conn.connector.target {
-            let config = config.clone();
-            DeviceState::Opening(tokio::task::spawn_blocking(move || Device::open(&config)))
+        let connector = &self.conn.connector;
+        self.dev = if let (Target::Serial(config), true) = (&connector.target, connector.filters.is_empty()) {
+            let config = self.resumed(config);
+            let path = Arc::clone(&config.path);
+            let task = opening::begin(path, move || Device::open(&config));
+            DeviceState::Opening(task, Some(self.now + opening::HANGS))
         } else {
             let stack = Stack::new(Arc::clone(&self.conn), Arc::clone(&self.env.names));
             DeviceState::Connecting(connect::open(stack))
@@ -139,13 +187,14 @@ impl Port {
 
     pub(super) fn poll_device_state(&mut self, cx: &mut Context<'_>) {
         match &mut self.dev {
-            DeviceState::Opening(task) => {
+            DeviceState::Opening(task, _) => {
                 let Poll::Ready(result) = Pin::new(task).poll(cx) else { return };
                 self.moved = true;
                 let path = self.conn.connector.label();
                 let failed = |step, error| OpenError::other(path, step, error);
-                let opened =
-                    result.unwrap_or_else(|join| Err(failed("open the device", std::io::Error::other(join))));
+                let opened = result
+                    .and_then(|done| done)
+                    .unwrap_or_else(|join| Err(failed("open the device", std::io::Error::other(join))));
                 match opened.and_then(|o| o.register().map_err(|e| failed("watch the device", e))) {
                     Ok(device) => {
                         let line = device.settings();
@@ -159,8 +208,9 @@ impl Port {
                 self.moved = true;
                 match result {
                     Ok(channel) => {
-                        let line = self.conn.connector.line();
-                        self.opened(cx, Attached::Channel(channel), line);
+                        let mut channel = Attached::Channel(channel);
+                        let line = channel.settings().unwrap_or_else(|| self.conn.connector.line());
+                        self.opened(cx, channel, line);
                     }
                     Err(error) => self.open_failed(cx, &error.into()),
                 }
@@ -170,10 +220,12 @@ impl Port {
         }
     }
 
-    fn opened(&mut self, cx: &mut Context<'_>, device: Attached, line: LineSettings) {
+    fn opened(&mut self, cx: &mut Context<'_>, mut device: Attached, line: LineSettings) {
         let lines = device.modem_lines();
         let has_modem = lines.is_ok();
         self.overrides.opened(self.report.metrics());
+        let was_holding = self.is_holding();
+        self.over_with_lookout();
         self.dev = DeviceState::Open(Box::new(OpenDevice {
             counters: device.error_counters(),
             line,
@@ -183,22 +235,27 @@ impl Port {
             modem: lines.unwrap_or_default(),
             has_modem,
             far_modem: 0,
+            outputs: (None, None),
+            lost: false,
             opened_at: self.now,
             look_at: None,
+            stalled: None,
+            line_changed: false,
             device,
         }));
         let text = |port: &Self, t: &Option<Template>| t.as_ref().map(|t| port.fill(t, None, None));
         let sendon = text(self, &self.conn.options.sendon);
-        self.batch = Batch::new(&self.conn.options, sendon, &line);
+        self.batch = Some(Box::new(Batch::new(&self.conn.options, sendon, &line)));
         self.closeon = text(self, &self.conn.options.closeon).filter(|t| !t.is_empty()).map(Matcher::new);
         self.begin_trace();
-        for trouble in OpenErrorKind::NAMES.into_iter().chain(DeviceFailure::ALL.iter().map(|f| f.as_str())) {
-            self.errors.over(&trouble);
-        }
+        self.troubles_over();
         self.report.state(PortState::Open);
-        let device = self.conn.connector.label();
+        let device = Arc::clone(self.conn.connector.label());
         if self.conn.connector.device().is_some() {
-            info!(port = %self.name, device = %device, "device open at {line}");
+            let node = self.dev.open().and_then(|open| open.device.node());
+            let found = node.filter(|node| *node != &*device).map(|node| format!(" as {node}"));
+            let found = found.unwrap_or_default();
+            info!(port = %self.name, device = %device, "device open{found} at {line}");
         } else {
             info!(port = %self.name, device = %device, "connector open");
         }
@@ -208,11 +265,24 @@ impl Port {
             self.write_device(cx, &text);
         }
         for i in 0..self.sessions.len() {
-            if self.sessions[i].dialled.is_none() {
+            if self.sessions[i].greeted {
+                self.taps.client_opened(&self.sessions[i].peer);
+            } else if self.sessions[i].dialled.is_none() {
                 self.greet(cx, i);
             }
         }
+        if was_holding && has_modem {
+            let lines = self.dev.open().map_or_else(ModemLines::default, |open| open.modem);
+            self.tell_lines(cx, lines, ModemLines::default());
+        }
         self.schedule_look();
+    }
+
+    /// Troubles with the device are news again.
+    pub(super) fn troubles_over(&mut self) {
+        for trouble in OpenErrorKind::NAMES.into_iter().chain(DeviceFailure::ALL.iter().map(|f| f.as_str())) {
+            self.settled(trouble);
+        }
     }
 
     fn open_failed(&mut self, cx: &mut Context<'_>, error: &Refused) {
@@ -221,8 +291,16 @@ impl Port {
         self.complain(error.name, &error.message);
         self.reopen_later();
         self.report.failed(error.failure, error.message.clone());
+        if self.hold_after_refusal(cx, error) {
+            return;
+        }
+        self.tell_open_failure(cx, error);
+    }
+
+    fn tell_open_failure(&mut self, cx: &mut Context<'_>, error: &Refused) {
         let text = error.client_text.map(|text| format!("Device open failure: {text}\r\n"));
-        for session in &mut self.sessions {
+        for session in self.sessions.iter_mut().filter(|session| session.ending.is_none()) {
+            self.moved = true;
             if self.conn.options.refusal_text
                 && let Some(text) = &text
             {
@@ -232,10 +310,31 @@ impl Port {
         }
     }
 
+    /// Those who wait for a device whose open(2) hangs in its driver are told and closed. The device is
+    /// not opened a second time meanwhile.
+    pub(super) fn opening_hangs(&mut self, cx: &mut Context<'_>) {
+        if !matches!(self.dev, DeviceState::Opening(..)) {
+            return;
+        }
+        let late = format!("no answer in {} s", opening::HANGS.as_secs());
+        let late = std::io::Error::new(std::io::ErrorKind::TimedOut, late);
+        let error = Refused::from(OpenError::other(self.conn.connector.label(), "open the device", late));
+        if let DeviceState::Opening(_, hangs_at @ Some(_)) = &mut self.dev {
+            if hangs_at.is_some_and(|at| at > self.now) {
+                return;
+            }
+            *hangs_at = None;
+            self.complain(error.name, &error.message);
+            self.report.failed(error.failure, error.message.clone());
+        }
+        self.tell_open_failure(cx, &error);
+    }
+
     /// Nobody waits any more for what is being opened. The opening of a serial device is left alone:
     /// the thread that does it cannot be called back.
     pub(super) fn give_opening_up(&mut self) {
-        if matches!(self.dev, DeviceState::Connecting(_)) && self.sessions.is_empty() {
+        let blocks = self.conn.connector.device().is_some();
+        if matches!(self.dev, DeviceState::Connecting(_)) && self.sessions.is_empty() && !blocks {
             self.dev = DeviceState::Closed;
             self.env.claims.give_back(&self.conn.connector.text);
             self.report.state(PortState::Closed);
@@ -249,7 +348,7 @@ impl Port {
             return;
         }
         self.taps.port_closed("All users disconnected");
-        let held = self.batch.clear();
+        let held = self.batch.as_mut().map_or(0, |batch| batch.clear());
         self.dropped(DropDirection::ToClients, DropReason::ClientClosed, held);
         self.batch_due = None;
         if let Some(template) = self.conn.options.closestr.clone() {
@@ -278,7 +377,8 @@ impl Port {
         let (total, stall) =
             self.conn.connector.device().map_or((None, Some(CHANNEL_STALL_MS)), |d| (d.drain_ms, d.stall_ms));
         let DeviceState::Closing(open, drain) = &mut self.dev else { return };
-        let packet = char_time(&open.line) * DRAIN_PACKET;
+        // where filters make pauses on purpose, one of them is no stop either
+        let packet = (char_time(&open.line) * DRAIN_PACKET).max(self.conn.connector.pause());
         let over = |limit: Option<u32>, least: Duration, since: Instant| {
             limit.is_some_and(|ms| {
                 now.saturating_duration_since(since) >= Duration::from_millis(ms.into()).max(least)
@@ -334,7 +434,7 @@ impl Port {
                 self.finish_close(left);
             }
             // the thread that opens it closes it again
-            DeviceState::Opening(task) => task.abort(),
+            DeviceState::Opening(task, _) => task.abort(),
             DeviceState::Connecting(_) | DeviceState::Closed => {}
         }
     }
@@ -342,10 +442,12 @@ impl Port {
     /// The device is gone: clients get what it sent before, then they are closed.
     pub(super) fn device_lost(&mut self, cx: &mut Context<'_>, cause: &IoFailure) {
         let state = std::mem::replace(&mut self.dev, DeviceState::Closed);
-        let (DeviceState::Open(open) | DeviceState::Closing(open, _)) = state else {
+        let (DeviceState::Open(mut open) | DeviceState::Closing(mut open, _)) = state else {
             self.dev = state;
             return;
         };
+        let last = open.last(self.now);
+        // its descriptor and locks are free from here on
         drop(open);
         self.env.claims.give_back(&self.conn.connector.text);
         self.taps.port_closed("dev read error");
@@ -353,18 +455,28 @@ impl Port {
         let unsent = self.to_dev.len();
         self.dropped(DropDirection::ToDevice, DropReason::DeviceClosed, unsent);
         self.to_dev.clear();
-        let label = self.conn.connector.label();
+        let label = Arc::clone(self.conn.connector.label());
+        let held = self.hold_after_loss(cx, &last);
+        let next = match (held, self.keeps_device()) {
+            (true, _) => "its clients stay and wait for it",
+            (false, true) => "it is opened again when it is back",
+            (false, false) => "it is opened again for the next client",
+        };
         if let (IoFailure::Ended(_), None) = (cause, self.conn.connector.device()) {
             // what ends in peace will be there again for the next client
-            info!(port = %self.name, "{label}: {cause}; it is opened again for the next client");
+            info!(port = %self.name, "{label}: {cause}; {next}");
             self.report.state(PortState::Closed);
         } else {
-            let text = format!("device {label} lost: {cause}; it is opened again for the next client");
+            let text = format!("device {label} lost: {cause}; {next}");
             self.complain("lost", &text);
             self.report.failed(DeviceFailure::Lost, text);
         }
         self.reopen_later();
-        self.end_all(CloseReason::DeviceLost);
+        if held {
+            self.moved = true;
+        } else {
+            self.end_all(CloseReason::DeviceLost);
+        }
     }
 
     /// Decides whether modem lines and counters are to be looked at.
@@ -396,9 +508,30 @@ impl Port {
             self.moved = true;
         }
         let Some(open) = self.dev.open() else { return };
+        if open.stalled.is_some_and(|at| at <= now) {
+            open.stalled = None;
+            if !self.to_dev.is_empty() {
+                open.stalls(now);
+                self.end_those_who_left();
+            }
+        }
+        let Some(open) = self.dev.open() else { return };
         if open.look_at.is_some_and(|at| at <= now) {
             open.look_at = Some(now + LOOK);
             self.look(cx);
+        }
+    }
+
+    /// Ends clients that have gone while the device takes nothing: what they sent last could only be
+    /// kept for them, and with it their place, for ever.
+    fn end_those_who_left(&mut self) {
+        for session in &mut self.sessions {
+            if session.ending.is_none() && session.stream.has_left() {
+                // so what it sent is counted as lost
+                session.deaf.get_or_insert((CloseReason::Peer, self.now));
+                session.ending = Some(CloseReason::Peer);
+                self.moved = true;
+            }
         }
     }
 
@@ -477,7 +610,7 @@ pub(super) struct Refused {
     message: String,
     /// What follows `Device open failure: `; `None`: clients are told nothing.
     client_text: Option<&'static str>,
-    failure: DeviceFailure,
+    pub(super) failure: DeviceFailure,
 }
 
 impl From<OpenError> for Refused {

@@ -32,9 +32,13 @@ struct Hold {
     length: Duration,
 }
 
-/// What a port remembers of its kicks: at most [`SWAPS`] of them.
+/// What a port remembers of its kicks, from the first on.
 #[derive(Debug, Default)]
-pub(super) struct Duels {
+pub(super) struct Duels(Option<Box<Memory>>);
+
+/// At most [`SWAPS`] kicks.
+#[derive(Debug, Default)]
+struct Memory {
     kicks: VecDeque<(Instant, Pair)>,
     hold: Option<Hold>,
 }
@@ -53,25 +57,26 @@ impl Duels {
     /// A client at `newcomer` would throw out the one at `old`. [`Verdict::Kick`] is remembered.
     pub(super) fn judge(&mut self, newcomer: IpAddr, old: IpAddr, now: Instant) -> Verdict {
         let both = pair(newcomer, old);
-        if let Some(hold) = &self.hold
+        let memory = self.0.get_or_insert_default();
+        if let Some(hold) = &memory.hold
             && hold.until > now
             && (hold.pair.0 == newcomer || hold.pair.1 == newcomer)
         {
             return Verdict::Refuse;
         }
-        self.kicks.retain(|(when, _)| now.saturating_duration_since(*when) < WINDOW);
-        if self.kicks.iter().filter(|(_, pair)| *pair == both).count() >= SWAPS {
+        memory.kicks.retain(|(when, _)| now.saturating_duration_since(*when) < WINDOW);
+        if memory.kicks.iter().filter(|(_, pair)| *pair == both).count() >= SWAPS {
             // those that begin again soon are held off longer
-            let again = self.hold.filter(|hold| hold.pair == both && now < hold.until + LONGEST_HOLD);
+            let again = memory.hold.filter(|hold| hold.pair == both && now < hold.until + LONGEST_HOLD);
             let length = again.map_or(FIRST_HOLD, |hold| (hold.length * 2).min(LONGEST_HOLD));
-            self.hold = Some(Hold { pair: both, until: now + length, length });
-            self.kicks.clear();
+            memory.hold = Some(Hold { pair: both, until: now + length, length });
+            memory.kicks.clear();
             return Verdict::Begins(length);
         }
-        if self.kicks.len() >= SWAPS {
-            self.kicks.pop_front();
+        if memory.kicks.len() >= SWAPS {
+            memory.kicks.pop_front();
         }
-        self.kicks.push_back((now, both));
+        memory.kicks.push_back((now, both));
         Verdict::Kick
     }
 }
@@ -129,6 +134,6 @@ mod tests {
         for (new, old) in [(B, A), (C, B), (A, C), (B, A), (C, B)] {
             assert_eq!(duels.judge(new, old, start), Verdict::Kick);
         }
-        assert!(duels.kicks.len() <= SWAPS);
+        assert!(duels.0.unwrap().kicks.len() <= SWAPS);
     }
 }

@@ -3,6 +3,7 @@
 use super::actor::Port;
 use super::device::DeviceState;
 use crate::connect::Event;
+use crate::metrics::{DropDirection, DropReason, PortState};
 use crate::serial::request::{Notice, Reply, Request};
 use std::task::Context;
 use std::time::{Duration, Instant};
@@ -154,8 +155,45 @@ impl Port {
                     }
                 }
                 Event::Unheard(request) => self.unheard(cx, &request),
+                Event::Lost(failure, text) => {
+                    open.lost = true;
+                    self.report.failed(failure, text);
+                }
+                Event::Back => self.line_is_back(cx),
+                Event::Discarded(count) => {
+                    self.dropped(DropDirection::ToDevice, DropReason::DeviceClosed, count);
+                }
             }
         }
+    }
+
+    /// What is below `keepopen` is open, perhaps again: a serial device there gets what was asked of
+    /// the line while it was another one, or while there was none.
+    fn line_is_back(&mut self, cx: &mut Context<'_>) {
+        let DeviceState::Open(open) = &mut self.dev else { return };
+        if std::mem::take(&mut open.lost) {
+            self.report.state(PortState::Open);
+        }
+        if open.device.settings().is_none() {
+            return;
+        }
+        let (told, (dtr, rts)) = (open.line, open.outputs);
+        let lines = open.device.modem_lines();
+        open.has_modem = lines.is_ok();
+        open.counters = open.device.error_counters();
+        if open.break_on && open.device.set_break(true).is_err() {
+            open.break_on = false;
+        }
+        if dtr.is_some() || rts.is_some() {
+            self.set_modem(dtr, rts);
+        }
+        let line = self.set_line(Some(told), told);
+        if line.baud != told.baud {
+            for session in &mut self.sessions {
+                session.inform(cx, &Reply::Baud(line.baud));
+            }
+        }
+        self.schedule_look();
     }
 
     /// Answers what the far end has not answered in time.
@@ -202,7 +240,9 @@ impl Port {
             _ => return,
         }
         let line = open.line;
-        self.batch.set_line(&line);
+        if let Some(batch) = &mut self.batch {
+            batch.set_line(&line);
+        }
     }
 }
 

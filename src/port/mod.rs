@@ -8,6 +8,7 @@ mod actor;
 pub mod ask;
 mod attached;
 pub mod batch;
+mod cable;
 mod connback;
 mod control;
 mod data;
@@ -70,6 +71,6 @@ fn client_text(why: Refusal) -> &'static str {
         Refusal::DeviceBusy => "Port's device already in use\r\n",
         Refusal::NotAllowed => "Accessed denied due to your net address\r\n",
         Refusal::Wrapped => "Access denied\r\n",
-        Refusal::Tls | Refusal::Closing => "",
+        Refusal::Tls | Refusal::Filter | Refusal::Closing => "",
     }
 }

@@ -2,7 +2,8 @@
 
 use super::mailbox::Sender;
 use super::{Command, client_text};
-use crate::config::{Accepter, Listen, Wrap};
+use crate::config::{Accepter, ClientFilters, Listen, Wrap};
+use crate::connect::Filtered;
 use crate::metrics::{PortMetrics, Refusal};
 use crate::net::peer::Peer;
 use crate::net::stream::Stream;
@@ -21,6 +22,8 @@ pub(super) struct Reception {
     pub(super) tls: Option<Acceptor>,
     /// The files of hosts_access(5).
     pub(super) wrapped: Option<Wrapped>,
+    /// Filters of the accepter.
+    pub(super) filters: Option<Box<ClientFilters>>,
 }
 
 /// What to ask the files of hosts_access(5).
@@ -37,7 +40,7 @@ pub(crate) struct Wrapped {
 ///
 /// `tell`: a client that may not connect may be told so.
 pub(crate) fn wrapped(files: &wrap::Files, accepter: &Accepter, tell: bool, peer: &Peer) -> Option<Wrapped> {
-    let Listen::Tcp(tcp) = &accepter.listen else { return None };
+    let Listen::Tcp(tcp) = &*accepter.listen else { return None };
     let client = peer.ip()?;
     if tcp.wrap == Wrap::Off || !files.exist() {
         return None;
@@ -50,7 +53,7 @@ pub(crate) fn wrapped(files: &wrap::Files, accepter: &Accepter, tell: bool, peer
 impl Reception {
     /// There is something to do that takes time.
     pub(super) fn is_needed(&self) -> bool {
-        self.tls.is_some() || self.wrapped.is_some()
+        self.tls.is_some() || self.wrapped.is_some() || self.filters.is_some()
     }
 
     /// Sends the client on to the port. When that has ended the client is dropped.
@@ -68,12 +71,20 @@ impl Reception {
             let text = format!("client {} refused by {why}", peer.host());
             return port.send(Command::TurnedAway(Refusal::Wrapped, text));
         }
-        let Some(acceptor) = self.tls else { return port.send(Command::Attach(stream, peer)) };
-        match acceptor.shake_hands(stream).await {
+        if let Some(acceptor) = self.tls {
+            stream = match acceptor.shake_hands(stream).await {
+                Ok(stream) => stream,
+                Err(why) => {
+                    metrics.refused(Refusal::Tls);
+                    return warn!(port = %name, %peer, "{why}");
+                }
+            };
+        }
+        match Filtered::over(stream, self.filters.as_deref()).await {
             Ok(stream) => port.send(Command::Attach(stream, peer)),
-            Err(why) => {
-                metrics.refused(Refusal::Tls);
-                warn!(port = %name, %peer, "{why}");
+            Err(error) => {
+                let text = format!("client {} refused: {error}", peer.host());
+                port.send(Command::TurnedAway(Refusal::Filter, text));
             }
         }
     }

@@ -185,6 +185,9 @@ impl Session {
 
     fn send_escaping(&mut self, cx: &mut Context<'_>, data: &[u8]) {
         self.payload.1 += data.len() as u64;
+        if !self.stream.passes_down(data) {
+            return;
+        }
         if self.codec.is_some() && escape::needs_escape(data) {
             scratch::with_encode(|buf| {
                 escape::append(data, buf);

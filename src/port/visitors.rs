@@ -7,7 +7,7 @@ use super::duel::Verdict;
 use super::reception::{self, Reception};
 use super::session::{Care, Session};
 use crate::config::TelnetOptions;
-use crate::log::LeftOut;
+use crate::log::{LeftOut, RepeatLimiter};
 use crate::metrics::{CloseReason, DropDirection, DropReason, Refusal};
 use crate::net::allow;
 use crate::net::care;
@@ -37,6 +37,11 @@ impl Leaving {
     }
 }
 
+/// A complaint that comes again is logged once in this time, with a count.
+const COMPLAINT_WINDOW: Duration = Duration::from_secs(60);
+/// Kinds of complaints that are remembered.
+const COMPLAINTS: usize = 16;
+
 impl Port {
     pub(super) fn poll_listener(&mut self, cx: &mut Context<'_>) {
         while let Poll::Ready(event) = self.listener.poll(cx) {
@@ -45,7 +50,7 @@ impl Port {
                 Event::Up => {
                     info!(port = %self.name, "listening on {}", listener::places(&self.listener));
                     self.report.listening();
-                    self.errors.over(&"bind");
+                    self.settled("bind");
                 }
                 Event::Down(error) => {
                     let text = listener::bind_error_text(self.listener.config(), &error);
@@ -56,7 +61,13 @@ impl Port {
                     self.env.metrics.accept_error();
                     self.complain("accept", &format!("cannot accept clients for now: {error}"));
                 }
-                Event::Client(stream, peer) => self.welcome(cx, stream, peer),
+                Event::NotReached(why) => self.complain("dial", &why),
+                Event::Client(stream, peer) => {
+                    if matches!(peer, Peer::Dialled(_)) {
+                        self.settled("dial");
+                    }
+                    self.welcome(cx, stream, peer);
+                }
                 // another round comes, with everybody's turn before the next datagrams
                 Event::Data => return,
                 Event::Lost(count) => {
@@ -69,8 +80,17 @@ impl Port {
 
     /// Logs a problem that may come again and again: at once, then once a minute with a count.
     pub(super) fn complain(&mut self, kind: &'static str, text: &str) {
-        if let Some(left_out) = self.errors.occurs(&kind, self.now) {
+        let errors =
+            self.errors.get_or_insert_with(|| Box::new(RepeatLimiter::new(COMPLAINT_WINDOW, COMPLAINTS)));
+        if let Some(left_out) = errors.occurs(&kind, self.now) {
             warn!(port = %self.name, "{text}{}", LeftOut(left_out));
+        }
+    }
+
+    /// The problem is over: when it comes again, it is logged at once.
+    pub(super) fn settled(&mut self, kind: &'static str) {
+        if let Some(errors) = &mut self.errors {
+            errors.over(&kind);
         }
     }
 
@@ -86,7 +106,8 @@ impl Port {
         }
         let tell = self.conn.options.refusal_text;
         let wrapped = reception::wrapped(&self.env.wrap, &self.conn.accepter, tell, &peer);
-        let reception = Reception { tls: self.tls.clone(), wrapped };
+        let filters = self.conn.accepter.filters.clone();
+        let reception = Reception { tls: self.tls.clone(), wrapped, filters };
         if reception.is_needed() {
             let (own, metrics) = (self.inbox.sender(), self.report.metrics().clone());
             tokio::spawn(reception.receive(stream, peer, self.name.clone(), own, metrics));
@@ -149,6 +170,7 @@ impl Port {
         self.moved = true;
         match self.dev {
             DeviceState::Closed => self.begin_open(),
+            DeviceState::Opening(_, None) => self.opening_hangs(cx),
             _ if dialled.is_some() => {}
             DeviceState::Open(_) if others > 0 || self.keeps_device() => {
                 self.greet(cx, self.sessions.len() - 1);
@@ -249,7 +271,11 @@ impl Port {
 
     /// The device is open: the banner, then data.
     pub(super) fn greet(&mut self, cx: &mut Context<'_>, index: usize) {
-        let line = self.dev.open().filter(|open| open.device.is_serial()).map(|open| open.line);
+        let is_serial = self.conn.connector.device().is_some();
+        let line = match self.dev.open() {
+            Some(open) => is_serial.then_some(open.line),
+            None => is_serial.then(|| self.held_line()),
+        };
         let peer = self.sessions[index].peer.clone();
         let banner = self.conn.options.banner.as_ref().map(|t| self.fill(t, Some(&peer), line));
         let session = &mut self.sessions[index];

@@ -57,13 +57,13 @@ fn reconcile(running: &BTreeMap<Arc<str>, Arc<Rotator>>, desired: &[Arc<Rotator>
 /// All running rotators.
 #[derive(Debug)]
 pub struct Rotators {
-    env: Environment,
+    env: Arc<Environment>,
     running: BTreeMap<Arc<str>, Running>,
 }
 
 impl Rotators {
     /// No rotators.
-    pub fn new(env: Environment) -> Self {
+    pub fn new(env: Arc<Environment>) -> Self {
         Self { env, running: BTreeMap::new() }
     }
 
@@ -146,7 +146,13 @@ mod tests {
         let listen = Listen::Udp(UdpListen { addresses, reuseaddr: false });
         Arc::new(Rotator {
             name: name.into(),
-            accepter: Accepter { text: "x".into(), telnet: None, tls: None, listen },
+            accepter: Accepter {
+                text: "x".into(),
+                telnet: None,
+                tls: None,
+                filters: None,
+                listen: Arc::new(listen),
+            },
             members: members.split(',').map(Into::into).collect(),
             options: Options::default(),
         })

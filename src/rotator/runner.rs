@@ -1,6 +1,7 @@
 //! The task of one rotator.
 
-use crate::config::Rotator;
+use crate::config::{ClientFilters, Rotator};
+use crate::connect::Filtered;
 use crate::log::{LeftOut, RepeatLimiter};
 use crate::metrics::{RotatorMetrics, RotatorRefusal};
 use crate::net::listener::{self, Event, Listener};
@@ -35,7 +36,7 @@ const COMPLAINT_WINDOW: Duration = Duration::from_secs(60);
 /// Everything that a rotator is.
 pub(super) struct Runner {
     rotator: Arc<Rotator>,
-    env: Environment,
+    env: Arc<Environment>,
     told: watch::Receiver<Arc<Rotator>>,
     listener: Listener,
     tls: Option<Acceptor>,
@@ -51,7 +52,11 @@ pub(super) struct Runner {
 
 impl Runner {
     /// A rotator whose sockets are bound, unless a name must be looked up or binding failed.
-    pub(super) fn new(rotator: Arc<Rotator>, env: Environment, told: watch::Receiver<Arc<Rotator>>) -> Self {
+    pub(super) fn new(
+        rotator: Arc<Rotator>,
+        env: Arc<Environment>,
+        told: watch::Receiver<Arc<Rotator>>,
+    ) -> Self {
         let mut runner = Self {
             listener: Listener::stopped(rotator.accepter.listen.clone(), Arc::clone(&env.names)),
             metrics: env.metrics.rotator(rotator.name.clone()),
@@ -135,6 +140,7 @@ impl Runner {
                 self.env.metrics.accept_error();
                 self.complain("accept", &format!("cannot accept clients for now: {error}"));
             }
+            Event::NotReached(why) => self.complain("dial", &why),
             Event::Client(stream, peer) => self.welcome(stream, peer).await,
             // whose bytes they are is woken by them
             Event::Data => {}
@@ -164,7 +170,8 @@ impl Runner {
         if !permitted {
             return self.refuse(Guest { stream, peer, telnet }, RotatorRefusal::NotAllowed, NOT_ALLOWED);
         }
-        if tls.is_none() && wrapped.is_none() {
+        let filters = accepter.filters.clone();
+        if tls.is_none() && wrapped.is_none() && filters.is_none() {
             return self.place(Guest { stream, peer, telnet }).await;
         }
         if self.handshakes.len() >= HANDSHAKES {
@@ -172,7 +179,7 @@ impl Runner {
         }
         let (ready, metrics, name) = (self.shaken.0.clone(), self.metrics.clone(), self.rotator.name.clone());
         self.handshakes.spawn(async move {
-            match received(stream, &peer, wrapped, tls).await {
+            match received(stream, &peer, wrapped, tls, filters).await {
                 Ok(stream) => {
                     // a rotator that has ended drops the client
                     let _ = ready.send(Guest { stream, peer, telnet }).await;
@@ -232,21 +239,25 @@ impl Runner {
     }
 }
 
-/// What takes time before a client can be given to a port: hosts_access(5), then TLS. `Err` with what is
+/// What takes time before a client can be given to a port: hosts_access(5), then TLS and filters. `Err` with what is
 /// to be counted and logged.
 async fn received(
     mut stream: Stream,
     peer: &Peer,
     wrapped: Option<Wrapped>,
     tls: Option<Acceptor>,
+    filters: Option<Box<ClientFilters>>,
 ) -> Result<Stream, (RotatorRefusal, String)> {
     if let Some(wrapped) = wrapped
         && let Some(why) = wrapped.objection(&mut stream).await
     {
         return Err((RotatorRefusal::NotAllowed, format!("client {} refused by {why}", peer.host())));
     }
-    let Some(acceptor) = tls else { return Ok(stream) };
-    acceptor.shake_hands(stream).await.map_err(|why| (RotatorRefusal::Tls, why))
+    if let Some(acceptor) = tls {
+        stream = acceptor.shake_hands(stream).await.map_err(|why| (RotatorRefusal::Tls, why))?;
+    }
+    let filtered = Filtered::over(stream, filters.as_deref()).await;
+    filtered.map_err(|why| (RotatorRefusal::Filter, why.to_string()))
 }
 
 /// Writes `words` from `sent` on and says goodbye. Errors end it: the client has gone.

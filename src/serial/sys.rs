@@ -15,6 +15,7 @@ use libc::{c_int, c_ulong};
 use mio_serial::SerialStream;
 use nix::sys::timerfd::TimerFd;
 use serialport::TTYPort;
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -114,9 +115,20 @@ pub(crate) fn set_break(fd: &impl AsRawFd, on: bool) -> io::Result<()> {
     ioctl_number(fd, if on { libc::TIOCSBRK } else { libc::TIOCCBRK }, 0)
 }
 
+/// `TIOCNXCL`: others may open the terminal (again).
+pub(crate) fn share(fd: &impl AsRawFd) -> io::Result<()> {
+    ioctl_number(fd, libc::TIOCNXCL, 0)
+}
+
 /// `TCFLSH` with `TCIFLUSH`, `TCOFLUSH` or `TCIOFLUSH`.
 pub(crate) fn flush(fd: &impl AsRawFd, queue: c_int) -> io::Result<()> {
     ioctl_number(fd, libc::TCFLSH, c_ulong::from(queue.unsigned_abs()))
+}
+
+/// `TIOCSWINSZ`: the size of a terminal's window.
+pub(crate) fn set_window(fd: &impl AsRawFd, columns: u16, rows: u16) -> io::Result<()> {
+    let mut size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    ioctl_struct(fd, libc::TIOCSWINSZ, &mut size)
 }
 
 /// `TIOCOUTQ`: bytes that the driver has not yet sent.
@@ -233,6 +245,41 @@ pub(crate) fn watch_room(fd: &impl AsRawFd) -> io::Result<AsyncFd<OwnedFd>> {
     registered.map_err(|error| error.into_parts().1)
 }
 
+/// Opens another descriptor of the same open file and has the reactor watch it for input, and so for
+/// a hang-up.
+pub(crate) fn watch_again(fd: &impl AsRawFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: the descriptor is open for as long as its owner is borrowed.
+    let copy = unsafe { BorrowedFd::borrow_raw(fd.as_raw_fd()) }.try_clone_to_owned()?;
+    // SAFETY: an `OwnedFd` owns one descriptor, which stays the same and open until it is dropped.
+    let registered = unsafe { AsyncFd::register_with_interest(copy, Interest::READABLE) };
+    registered.map_err(|error| error.into_parts().1)
+}
+
+/// A socket that hears of devices that come and go (`NETLINK_KOBJECT_UEVENT`, netlink(7)), from the
+/// kernel itself, in the reactor of the current runtime.
+pub(crate) fn uevents() -> io::Result<AsyncFd<Socket>> {
+    const KERNEL: u32 = 1;
+    let kind = Type::DGRAM.nonblocking().cloexec();
+    let protocol = Protocol::from(libc::NETLINK_KOBJECT_UEVENT);
+    let socket = Socket::new(Domain::from(libc::AF_NETLINK), kind, Some(protocol))?;
+    let length = libc::socklen_t::try_from(size_of::<libc::sockaddr_nl>()).map_err(io::Error::other)?;
+    // SAFETY: the storage is longer than a `sockaddr_nl`, aligned for it, and zeroed, which is one.
+    // What is written is that structure, and `size` says so.
+    let ((), address) = unsafe {
+        SockAddr::try_init(|storage, size| {
+            let address = storage.cast::<libc::sockaddr_nl>();
+            (*address).nl_family = libc::sa_family_t::try_from(libc::AF_NETLINK).map_err(io::Error::other)?;
+            (*address).nl_groups = KERNEL;
+            *size = length;
+            Ok(())
+        })
+    }?;
+    socket.bind(&address)?;
+    // SAFETY: a `Socket` owns one descriptor, which stays the same and open until it is dropped.
+    let registered = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) };
+    registered.map_err(|error| error.into_parts().1)
+}
+
 /// A timerfd(2) that a reactor can watch.
 #[derive(Debug)]
 pub(crate) struct ReactorTimer(TimerFd);
@@ -279,4 +326,12 @@ pub(crate) fn lead_session(command: &mut std::process::Command) {
     // SAFETY: between fork and exec `lead` makes two system calls, both async-signal-safe, and
     // allocates nothing.
     unsafe { command.pre_exec(lead) };
+}
+
+/// Unmaps the pages of code of the program or a library, until they are used again.
+pub(crate) fn unmap_code(range: std::ops::Range<usize>) -> io::Result<()> {
+    // SAFETY: the caller names a mapping of program or library, which stays as long as the program
+    // runs, that cannot be written to and has no page of its own: what is read there next is read
+    // from the file again, unchanged.
+    done(unsafe { libc::madvise(range.start as *mut libc::c_void, range.len(), libc::MADV_DONTNEED) })
 }

@@ -36,7 +36,7 @@ pub struct ClientCodec {
 impl ClientCodec {
     /// A codec for a new session. [`ClientCodec::opening`] comes before everything else.
     pub fn new(options: TelnetOptions) -> Self {
-        let TelnetOptions { rfc2217 } = options;
+        let TelnetOptions { rfc2217, client: _, winsize: _ } = options;
         Self { framing: Framing::new(), options: Options::client(rfc2217), rfc2217, agreed: None }
     }
 

@@ -15,13 +15,15 @@ pub enum Event {
     Request(Request),
     /// See [`Item::ComPort`].
     ComPort(bool),
+    /// See [`Item::Window`].
+    Window(u16, u16),
     /// See [`Item::DataMark`].
     DataMark,
 }
 
 /// Feeds `chunks` to a new codec. The events, and the bytes the codec answered by itself.
 pub fn decode<'a>(rfc2217: bool, chunks: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Event>, Vec<u8>) {
-    let mut codec = Codec::new(TelnetOptions { rfc2217 });
+    let mut codec = Codec::new(TelnetOptions { rfc2217, ..TelnetOptions::default() });
     codec.opening(&mut Vec::new());
     let (mut events, mut out) = (Vec::new(), Vec::new());
     for mut chunk in chunks {
@@ -54,7 +56,7 @@ pub fn check(input: &[u8]) -> Result<(), &'static str> {
     if !matches!(events.last(), Some(Event::Data(data)) if data.last() == Some(&b'!')) {
         return Err("data is no longer found");
     }
-    let codec = Codec::new(TelnetOptions { rfc2217 });
+    let codec = Codec::new(TelnetOptions { rfc2217, ..TelnetOptions::default() });
     let mut escaped = Vec::new();
     codec.encode(stream, &mut escaped);
     let (events, answers) = decode(rfc2217, escaped.chunks(1 + usize::from(*cut)));
@@ -86,7 +88,7 @@ pub fn check_client(input: &[u8]) -> Result<(), &'static str> {
         return Err("the result depends on how the input is cut");
     }
     let mut escaped = Vec::new();
-    ClientCodec::new(TelnetOptions { rfc2217 }).encode(stream, &mut escaped);
+    ClientCodec::new(TelnetOptions { rfc2217, ..TelnetOptions::default() }).encode(stream, &mut escaped);
     let (events, answers) = hear(rfc2217, escaped.chunks(1 + usize::from(*cut)));
     let same = match &events[..] {
         [] => stream.is_empty(),
@@ -104,7 +106,7 @@ const MASKS: usize = 8 + 7 + 3;
 
 /// Feeds `chunks` to a new client codec. What it heard, data joined, and what it answered.
 fn hear<'a>(rfc2217: bool, chunks: impl IntoIterator<Item = &'a [u8]>) -> (Vec<ClientEvent>, Vec<u8>) {
-    let mut codec = ClientCodec::new(TelnetOptions { rfc2217 });
+    let mut codec = ClientCodec::new(TelnetOptions { rfc2217, ..TelnetOptions::default() });
     codec.opening(&mut Vec::new());
     let (mut events, mut out) = (Vec::new(), Vec::new());
     for mut chunk in chunks {
@@ -148,6 +150,7 @@ fn record(item: Item<'_>, events: &mut Vec<Event>) {
         Item::Request(Request::DtrRts(dtr, rts) | Request::RtsDtr(rts, dtr)) => lines(Some(dtr), Some(rts)),
         Item::Request(request) => events.push(Event::Request(request)),
         Item::ComPort(on) => events.push(Event::ComPort(on)),
+        Item::Window(columns, rows) => events.push(Event::Window(columns, rows)),
         Item::DataMark => events.push(Event::DataMark),
         Item::Data(run) => match events.last_mut() {
             Some(Event::Data(data)) => data.extend_from_slice(run),

@@ -63,11 +63,13 @@ pub enum Item<'a> {
     /// learns the first modem state) or stopped using it. While it is on, changes of the modem and
     /// line state are for [`Codec::notice`].
     ComPort(bool),
+    /// The size of the client's window: columns and rows, 0 where it does not say (RFC 1073).
+    Window(u16, u16),
     /// A data mark: with the urgent mark of TCP the end of a synch (RFC 854), else of no meaning.
     DataMark,
 }
 
-/// The server's end of one telnet session.
+/// The server's end of one telnet session, or the client's end where an accepter is to be that.
 #[derive(Debug)]
 pub struct Codec {
     framing: Framing,
@@ -75,6 +77,8 @@ pub struct Codec {
     pending: Vec<Request>,
     options: Options,
     comport: ComPort,
+    /// This is the client's end: nothing is obeyed.
+    client: bool,
     negotiated: bool,
     dropped: u64,
 }
@@ -82,11 +86,13 @@ pub struct Codec {
 impl Codec {
     /// A codec for a new session. [`Codec::opening`] comes before everything else.
     pub fn new(options: TelnetOptions) -> Self {
+        let TelnetOptions { rfc2217, client, winsize } = options;
         Self {
             framing: Framing::new(),
             pending: Vec::new(),
-            options: Options::new(options.rfc2217),
-            comport: ComPort::new(options.rfc2217),
+            options: if client { Options::waiting_client(rfc2217) } else { Options::new(rfc2217, winsize) },
+            comport: ComPort::new(rfc2217 && !client),
+            client,
             negotiated: false,
             dropped: 0,
         }
@@ -94,7 +100,11 @@ impl Codec {
 
     /// Appends the bytes that open the session.
     pub fn opening(&mut self, out: &mut Vec<u8>) {
-        self.options.opening(out);
+        if self.client {
+            self.options.waiting_opening(out);
+        } else {
+            self.options.opening(out);
+        }
     }
 
     /// Takes the next item off `input` and moves `input` behind it. Answers that need nobody else
@@ -110,7 +120,9 @@ impl Codec {
                     self.options.data();
                     return Some(Item::Data(run));
                 }
-                Piece::Command(code::BREAK) => return Some(Item::Request(Request::SendBreak(TELNET_BREAK))),
+                Piece::Command(code::BREAK) if !self.client => {
+                    return Some(Item::Request(Request::SendBreak(TELNET_BREAK)));
+                }
                 Piece::Command(code::DATA_MARK) => return Some(Item::DataMark),
                 Piece::Command(_) => {}
                 Piece::Option(verb, option) => {
@@ -203,7 +215,10 @@ impl Codec {
         if malformed || overlong {
             self.dropped += 1;
         }
-        if option != comport::OPTION || malformed || !usable {
+        if let (option::WINDOW_SIZE, &[a, b, c, d], true) = (option, body, self.options.window_agreed()) {
+            return Some(Item::Window(u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])));
+        }
+        if option != comport::OPTION || malformed || !usable || self.client {
             return None;
         }
         match self.comport.parse(body) {

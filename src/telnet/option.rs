@@ -10,6 +10,8 @@ use super::comport;
 const BINARY: u8 = 0;
 const ECHO: u8 = 1;
 const SUPPRESS_GO_AHEAD: u8 = 3;
+/// Negotiate About Window Size (RFC 1073).
+pub(super) const WINDOW_SIZE: u8 = 31;
 
 /// Refusals of one option in one direction and session; later requests are met with silence.
 const MAX_REFUSALS: u8 = 8;
@@ -66,9 +68,9 @@ struct Side {
 pub(super) struct Options {
     rfc2217: bool,
     /// At the far end (WILL and WONT are received, DO and DONT sent), by [`index`].
-    far: [Side; 4],
+    far: [Side; 5],
     /// At our end.
-    ours: [Side; 4],
+    ours: [Side; 5],
     refused_far: [u8; 256],
     refused_ours: [u8; 256],
     answers: u8,
@@ -81,12 +83,13 @@ fn index(option: u8) -> Option<usize> {
         ECHO => Some(1),
         SUPPRESS_GO_AHEAD => Some(2),
         comport::OPTION => Some(3),
+        WINDOW_SIZE => Some(4),
         _ => None,
     }
 }
 
 impl Options {
-    pub(super) fn new(rfc2217: bool) -> Self {
+    pub(super) fn new(rfc2217: bool, winsize: bool) -> Self {
         let side = |state, allowed| Side { state, allowed };
         let comport = if rfc2217 { State::WantYes } else { State::Unspoken };
         Self {
@@ -98,12 +101,14 @@ impl Options {
                 side(State::No, false),
                 side(State::No, true),
                 side(comport, rfc2217),
+                side(if winsize { State::WantYes } else { State::No }, winsize),
             ],
             ours: [
                 side(State::WantYes, true),
                 side(State::WantYes, true),
                 side(State::WantYes, true),
                 side(State::Unspoken, false),
+                side(State::No, false),
             ],
             refused_far: [0; 256],
             refused_ours: [0; 256],
@@ -123,16 +128,36 @@ impl Options {
                 side(State::No, true),
                 side(State::WantYes, true),
                 side(State::No, false),
+                side(State::No, false),
             ],
             ours: [
                 side(State::WantYes, true),
                 side(State::No, false),
                 side(State::No, true),
                 side(comport, rfc2217),
+                side(State::No, false),
             ],
             refused_far: [0; 256],
             refused_ours: [0; 256],
             answers: 0,
+        }
+    }
+
+    /// The states of a client that waits to be asked, as the client's end in an accepter does; only
+    /// COM-PORT is asked for, where that is wanted. ser2net answers the same to everything but the far
+    /// end's echo and suppress go-ahead, which it refuses, and to being asked to echo, which it agrees to.
+    pub(super) fn waiting_client(rfc2217: bool) -> Self {
+        let mut options = Self::client(rfc2217);
+        for side in options.far.iter_mut().chain(&mut options.ours[..3]) {
+            side.state = State::No;
+        }
+        options
+    }
+
+    /// The request that the states of [`Options::waiting_client`] stand for.
+    pub(super) fn waiting_opening(&self, out: &mut Vec<u8>) {
+        if self.rfc2217 {
+            send(Verb::Will, comport::OPTION, out);
         }
     }
 
@@ -156,6 +181,9 @@ impl Options {
         send(Verb::Will, BINARY, out);
         if self.rfc2217 {
             send(Verb::Do, comport::OPTION, out);
+        }
+        if self.far[4].state == State::WantYes {
+            send(Verb::Do, WINDOW_SIZE, out);
         }
     }
 
@@ -220,6 +248,11 @@ impl Options {
             side.state = State::Yes;
         }
         news
+    }
+
+    /// The far end tells the size of its window.
+    pub(super) fn window_agreed(&self) -> bool {
+        self.far[4].state == State::Yes
     }
 
     pub(super) fn comport_agreed(&self) -> bool {

@@ -88,7 +88,7 @@ fn rounds_until_silence(
     mut to_codec: Vec<u8>,
     answer: impl Fn(u8, u8) -> Option<u8>,
 ) -> usize {
-    let mut codec = Codec::new(TelnetOptions { rfc2217 });
+    let mut codec = Codec::new(TelnetOptions { rfc2217, ..TelnetOptions::default() });
     let mut from_codec = Vec::new();
     codec.opening(&mut from_codec);
     for round in 0..ROUNDS {
@@ -123,7 +123,8 @@ fn negotiation_with_a_mirror_and_with_contrarians_ends() {
 
 #[test]
 fn two_codecs_come_to_rest() {
-    let mut ends = [true, false].map(|rfc2217| Codec::new(TelnetOptions { rfc2217 }));
+    let mut ends =
+        [true, false].map(|rfc2217| Codec::new(TelnetOptions { rfc2217, ..TelnetOptions::default() }));
     let mut wire = Vec::new();
     ends[0].opening(&mut wire);
     let mut back = Vec::new();

@@ -11,7 +11,7 @@ const RTSCTS: Flow = Flow { xonxoff: false, rtscts: true };
 
 /// A codec after its opening.
 pub(super) fn codec(rfc2217: bool) -> Codec {
-    let mut codec = Codec::new(TelnetOptions { rfc2217 });
+    let mut codec = Codec::new(TelnetOptions { rfc2217, ..TelnetOptions::default() });
     codec.opening(&mut Vec::new());
     codec
 }
@@ -24,6 +24,7 @@ fn feed(codec: &mut Codec, mut input: &[u8]) -> (Vec<u8>, Vec<Item<'static>>, Ve
             Item::Data(run) => data.extend_from_slice(run),
             Item::Request(request) => items.push(Item::Request(request)),
             Item::ComPort(on) => items.push(Item::ComPort(on)),
+            Item::Window(columns, rows) => items.push(Item::Window(columns, rows)),
             Item::DataMark => items.push(Item::DataMark),
         }
     }
@@ -61,10 +62,10 @@ fn notice(codec: &mut Codec, state: Notice, forced: bool) -> Vec<u8> {
 fn the_opening_is_the_recorded_one() {
     let plain = b"\xff\xfb\x03\xff\xfd\x03\xff\xfb\x01\xff\xfe\x01\xff\xfd\x00\xff\xfb\x00";
     let mut out = Vec::new();
-    Codec::new(TelnetOptions { rfc2217: false }).opening(&mut out);
+    Codec::new(TelnetOptions { rfc2217: false, ..TelnetOptions::default() }).opening(&mut out);
     assert_eq!(out, plain);
     out.clear();
-    Codec::new(TelnetOptions { rfc2217: true }).opening(&mut out);
+    Codec::new(TelnetOptions { rfc2217: true, ..TelnetOptions::default() }).opening(&mut out);
     assert_eq!(out, [&plain[..], b"\xff\xfd\x2c"].concat());
 }
 
@@ -399,4 +400,49 @@ fn an_overlong_signature_is_cut() {
     let told = Request::ClientSignature(vec![b's'; SUBNEGOTIATION_MAX - 2]);
     assert_eq!(requests(&mut codec, &long), [told, Request::Signature]);
     assert_eq!(codec.dropped(), 1);
+}
+
+#[test]
+fn the_clients_end_in_an_accepter_waits_to_be_asked_as_recorded() {
+    for (rfc2217, opening) in [(false, &b""[..]), (true, b"\xff\xfb\x2c")] {
+        let mut codec = Codec::new(TelnetOptions { rfc2217, client: true, winsize: false });
+        let mut out = Vec::new();
+        codec.opening(&mut out);
+        assert_eq!(out, opening);
+        for (input, answer) in [
+            (b"\xff\xfd\x03", &b"\xff\xfb\x03"[..]),
+            (b"\xff\xfb\x00", b"\xff\xfd\x00"),
+            (b"\xff\xfd\x00", b"\xff\xfb\x00"),
+            (b"\xff\xfb\x2c", b"\xff\xfe\x2c"),
+            (b"\xff\xfd\x2c", if rfc2217 { b"" } else { b"\xff\xfc\x2c" }),
+            (b"\xff\xfd\x1f", b"\xff\xfc\x1f"),
+            (b"\xff\xfb\x05", b"\xff\xfe\x05"),
+            (b"\xff\xfe\x00", b"\xff\xfc\x00"),
+        ] {
+            assert_eq!(feed(&mut codec, input), (vec![], vec![], answer.to_vec()), "{input:x?}");
+        }
+        // nothing is obeyed: neither a setting of the line nor a break, nor is any of it data
+        let orders = b"\xff\xfa\x2c\x01\x00\x00\x12\xc0\xff\xf0a\xff\xf3\xff\xffb";
+        assert_eq!(feed(&mut codec, orders), (b"a\xffb".to_vec(), vec![], vec![]));
+        assert!(!codec.agreed());
+    }
+}
+
+#[test]
+fn a_client_that_agrees_tells_the_size_of_its_window() {
+    let mut codec = Codec::new(TelnetOptions { rfc2217: true, client: false, winsize: true });
+    let mut out = Vec::new();
+    codec.opening(&mut out);
+    assert!(out.ends_with(b"\xff\xfd\x1f"), "as recorded from ser2net 4.6.7");
+    let size = b"\xff\xfa\x1f\x00\x50\x00\x18\xff\xf0";
+    assert_eq!(feed(&mut codec, size).1, [], "not before it was agreed upon");
+    assert_eq!(feed(&mut codec, b"\xff\xfb\x1f").2, b"");
+    assert_eq!(feed(&mut codec, size).1, [Item::Window(80, 24)]);
+    assert_eq!(
+        feed(&mut codec, b"\xff\xfa\x1f\xff\xff\xff\xff\x00\x18\xff\xf0").1,
+        [Item::Window(0xffff, 24)]
+    );
+    for broken in [&b"\xff\xfa\x1f\x00\x50\x00\xff\xf0"[..], b"\xff\xfa\x1f\x00\x50\x00\x18\x00\xff\xf0"] {
+        assert_eq!(feed(&mut codec, broken), (vec![], vec![], vec![]));
+    }
 }

@@ -5,8 +5,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod dial;
+mod filters;
 mod listen;
 mod stdio;
+mod telnet;
 mod udp;
 mod unix;
 mod wrap;

@@ -44,7 +44,7 @@ fn start(pty: &Pty, options: &[&str]) -> (Broker, u16) {
 }
 
 #[test]
-fn five_peers_each_get_each_datagram_and_one_that_dies_stops_nobody() {
+fn five_peers_each_get_each_datagram_and_one_that_dies_is_ended_alone() {
     let pty = Pty::new();
     let (broker, port) = start(&pty, &["max-connections: 5"]);
     let mut peers: Vec<Peer> = (0..5).map(|_| Peer::new(port)).collect();
@@ -69,7 +69,12 @@ fn five_peers_each_get_each_datagram_and_one_that_dies_stops_nobody() {
         peers[0].send(b"here");
         assert_eq!(pty.read(4), b"here");
     }
-    assert_eq!(broker.metric("serbroker_port_clients", &["port=\"u\""]), 5);
+    // that ended it, and its place is free
+    broker.log.wait(&["client left", "reset by the client"]);
+    broker.wait_metric("serbroker_port_clients", &["port=\"u\""], 4);
+    let another = Peer::new(port);
+    another.send(b"new");
+    assert_eq!(pty.read(3), b"new");
 }
 
 #[test]

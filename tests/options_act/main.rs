@@ -46,6 +46,7 @@ const UNIX: Place = Place::Layer("unix");
 const STDIO: Place = Place::Layer("stdio");
 const PTY: Place = Place::Layer("pty");
 const ECHO: Place = Place::Layer("echo");
+const CONACC: Place = Place::Layer("conacc");
 const FILE: Place = Place::Layer("file");
 const DEV: Place = Place::Layer("dev");
 const KEEPOPEN: Place = Place::Layer("keepopen");
@@ -116,6 +117,22 @@ fn lines() -> Vec<Line> {
         (OPTION, "trace-write-timestamp", Here(files::trace_write_timestamp)),
         (OPTION, "trace-both-hexdump", Here(files::trace_both_hexdump)),
         (OPTION, "trace-both-timestamp", Here(files::trace_both_timestamp)),
+        (
+            OPTION,
+            "on-device-loss",
+            Test("tests/cable.rs", "clients_that_are_held_go_on_with_the_device_that_comes_back"),
+        ),
+        (
+            OPTION,
+            "hold-time",
+            Test("tests/cable.rs", "clients_are_held_for_the_time_that_is_given_and_no_longer"),
+        ),
+        (
+            OPTION,
+            "device-open",
+            Test("tests/cable.rs", "a_device_that_is_open_always_is_opened_once_and_again_after_a_loss"),
+        ),
+        (OPTION, "match", Test("src/serial/find.rs", "ports_are_found_by_each_field_and_by_all_together")),
         (OPTION, "led-tx", Test("tests/leds.rs", "each_direction_lights_its_own_led")),
         (OPTION, "led-rx", Test("tests/leds.rs", "each_direction_lights_its_own_led")),
         (OPTION, "mdns", Test("tests/mdns.rs", "role_services")),
@@ -128,7 +145,6 @@ fn lines() -> Vec<Line> {
         (OPTION, "mdns-domain", Test("src/mdns.rs", "what_is_announced")),
         (OPTION, "mdns-host", Test("src/mdns.rs", "what_is_announced")),
         (TELNET, "rfc2217", Here(net::rfc2217)),
-        (TELNET, "mode", Here(files::mode_client_is_refused)),
         (SSL, "key", Test("tests/tls.rs", "openssl_moves_bytes_both_ways")),
         (SSL, "cert", Test("tests/tls.rs", "openssl_moves_bytes_both_ways")),
         (SSL, "ca", Here(net::clientauth)),
@@ -210,6 +226,21 @@ fn lines_of_types() -> Vec<Line> {
         (PTY, "owner", Here(connectors::pty_owner_and_group)),
         (PTY, "group", Here(connectors::pty_owner_and_group)),
         (PTY, "start-dir", Test(CONNECTORS, "a_program_on_a_pseudo_terminal")),
+        (
+            CONACC,
+            "retry-time",
+            Test("tests/accepters/dial.rs", "retry_time_is_the_pause_between_two_connections"),
+        ),
+        (
+            TELNET,
+            "mode",
+            Test("tests/accepters/telnet.rs", "the_clients_end_offers_nothing_and_obeys_nothing"),
+        ),
+        (
+            TELNET,
+            "winsize",
+            Test("tests/accepters/telnet.rs", "a_program_sees_the_size_of_the_clients_window"),
+        ),
         (ECHO, "noecho", Test(CONNECTORS, "echo_sends_back_and_data_comes_first")),
         (ECHO, "data", Test(CONNECTORS, "echo_sends_back_and_data_comes_first")),
         (FILE, "infile", Test(CONNECTORS, "files_are_read_and_written")),

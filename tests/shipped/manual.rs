@@ -68,6 +68,7 @@ fn the_page_lists_exactly_the_options_of_the_table() {
         (".Ss Options of udp", Place::Layer("udp")),
         (".Ss Options of unix", Place::Layer("unix")),
         (".Ss Options of stdio", Place::Layer("stdio")),
+        (".Ss Options of conacc", Place::Layer("conacc")),
         (".Ss Options of pty", Place::Layer("pty")),
         (".Ss Options of echo", Place::Layer("echo")),
         (".Ss Options of file", Place::Layer("file")),

@@ -150,10 +150,10 @@ fn describe(before: &Connection, after: &Connection) -> String {
     if *timeout != after.timeout {
         parts.push("the timeout would be another".to_owned());
     }
-    let Accepter { text, telnet: _, tls: _, listen } = accepter;
+    let Accepter { text, telnet: _, tls: _, filters, listen } = accepter;
     if *text != after.accepter.text {
         parts.push(format!("the accepter would be '{}' instead of '{text}'", after.accepter.text));
-    } else if *listen != after.accepter.listen {
+    } else if (filters, listen) != (&after.accepter.filters, &after.accepter.listen) {
         parts.push("it would listen at another place".to_owned());
     }
     let Connector { text, filters, target } = connector;

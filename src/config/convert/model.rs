@@ -2,7 +2,7 @@
 
 use super::literal;
 use super::outline::{self, Body, Entry, Item, Value};
-use crate::config::connector::Target;
+use crate::config::connector::{Filter, Target};
 use crate::config::gensio::{Layer, Word};
 use crate::config::options::{self, Kind, Place};
 use crate::config::values::{self, InForce};
@@ -134,12 +134,19 @@ fn layer(name: &'static str, list: &[Said]) -> String {
     Layer { name: word(name.to_owned()), options }.to_string()
 }
 
+fn filter_text(filter: &Filter, all: bool) -> String {
+    let list = said(values::connector::of_filter(filter), all);
+    layer(values::connector::filter_name(filter), &list)
+}
+
 /// The accepter string for the fields of an accepter.
 pub(super) fn accepter_text(accepter: &Accepter, all: bool) -> String {
     let list = said(values::of_accepter(accepter), all);
-    let Accepter { text: _, telnet, tls, listen } = accepter;
-    let mut parts = Vec::new();
+    let Accepter { text: _, telnet, tls, filters, listen } = accepter;
+    let (above, below) = filters.as_ref().map_or((&[][..], &[][..]), |f| (&f.above[..], &f.below[..]));
+    let mut parts: Vec<String> = above.iter().map(|filter| filter_text(filter, all)).collect();
     parts.extend(telnet.is_some().then(|| layer("telnet", &list)));
+    parts.extend(below.iter().map(|filter| filter_text(filter, all)));
     parts.extend(tls.is_some().then(|| layer("ssl", &list)));
     parts.push(layer(values::transport_name(listen), &list));
     parts.extend(Some(values::address_text(listen)).filter(|address| !address.is_empty()));
@@ -154,14 +161,17 @@ pub(in crate::config) fn canonical(accepter: &Accepter) -> String {
 
 /// The connector string for the fields of a connector.
 pub(super) fn connector_text(connector: &Connector, all: bool) -> String {
-    let Connector { text, filters: _, target } = connector;
+    let Connector { text, filters, target } = connector;
     let Target::Serial(device) = target else {
         // the other types are written in one way only, which is how ser2net 4.6 wants them
         return text.to_string();
     };
     let list = said(values::of_device(device), all);
-    let DeviceConfig { path, .. } = device;
-    let mut parts = vec![layer("serialdev", &list), path.to_string()];
+    let DeviceConfig { path, rule, .. } = device;
+    // the rule is an option of the connection
+    let path = if rule.is_some() { "match".to_owned() } else { path.to_string() };
+    let mut parts: Vec<String> = filters.iter().map(|filter| filter_text(filter, all)).collect();
+    parts.extend([layer("serialdev", &list), path]);
     parts.extend(list.iter().filter(|said| said.place == Place::Serial).map(|said| match said.name {
         "speed" => said.value.to_lowercase(),
         _ => said.word(),

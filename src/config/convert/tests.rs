@@ -1,10 +1,11 @@
 use super::*;
 use crate::config::CharDelay;
 use crate::config::announce::{Announce, NetType};
+use crate::config::connector::{self, Directions, Filter, MsgDelim, RateLimit, TraceTap};
 use crate::config::{
-    Accepter, Admin, ConnectBack, Connection, Connector, Family, Keepalive, Led, Listen, ListenAddress,
-    Options, RemoteRule, Rotator, SlowClient, StdioListen, TcpListen, TelnetOptions, Template, TlsOptions,
-    TraceFile, Traces, UdpListen, UnixListen, Wrap,
+    Accepter, Admin, Cable, ClientFilters, ConnectBack, Connection, Connector, Destination, Family,
+    Keepalive, Led, Listen, ListenAddress, Options, RemoteRule, Rotator, SlowClient, StdioListen, TcpListen,
+    TelnetOptions, Template, TlsOptions, TraceFile, Traces, UdpListen, UnixListen, Wrap,
 };
 use crate::serial::settings::{DeviceConfig, Flow, LineSettings, Parity, Rs485};
 use proptest::collection::vec;
@@ -31,7 +32,7 @@ fn becomes(text: &str, expected: &str) {
 
 fn read(text: &str) -> Config {
     let source = Arc::new(Source::new("t.yaml", text));
-    let (raw, diagnostics) = load::load_source(&source, Path::new("t.yaml"));
+    let Text { file: raw, diagnostics, .. } = load::load_source(&source, Path::new("t.yaml"));
     let (config, more) = resolve::resolve(&raw);
     let said: Vec<_> = diagnostics.iter().chain(&more).filter(|d| d.severity > Severity::Warning).collect();
     assert!(said.is_empty(), "{said:?}\n{text}");
@@ -228,12 +229,26 @@ fn policies() -> impl Strategy<Value = Options> {
     let keepalive = (1u32..=32_767, 1u32..=32_767, 1u32..=127)
         .prop_map(|(idle, interval, count)| Keepalive { idle, interval, count });
     let back = (any::<bool>(), "[a-z][a-z0-9]{0,3}\\.[a-z]{2}", 1u16..).prop_map(|(telnet, host, port)| {
-        ConnectBack { telnet, host: host.into(), port, family: Family::Any }
+        ConnectBack { telnet, to: Destination::Tcp { family: Family::Any, host: host.into(), port } }
     });
     let times = (seconds(), seconds(), of(0..=2_147_483_647u32), of(1u32..=86_400));
-    (times, any::<[bool; 2]>(), slow, 4096usize..=67_108_864, of(keepalive), vec(back, 0..3)).prop_map(
-        |((accepter, connector, back, user), [brk, queue], slow_client, limit, keepalive, connback)| {
+    let cable = (any::<bool>(), 0u32..100_000, any::<bool>()).prop_map(|(holds, ms, keeps_open)| Cable {
+        holds,
+        hold_time: Duration::from_millis(ms.into()),
+        keeps_open,
+    });
+    (times, any::<[bool; 2]>(), slow, 4096usize..=67_108_864, of(keepalive), vec(back, 0..3), cable).prop_map(
+        |(
+            (accepter, connector, back, user),
+            [brk, queue],
+            slow_client,
+            limit,
+            keepalive,
+            connback,
+            cable,
+        )| {
             Options {
+                cable: Some(Box::new(cable)).filter(|cable| **cable != Cable::default()),
                 accepter_retry: Duration::from_secs(accepter.into()),
                 connector_retry: Duration::from_secs(connector.into()),
                 connback_timeout: back.map(|s| Duration::from_secs(s.into())),
@@ -333,6 +348,28 @@ fn leds() -> impl Strategy<Value = Vec<Arc<Led>>> {
     })
 }
 
+/// One that accepters have, too.
+fn filter() -> impl Strategy<Value = Filter> {
+    let directions = || any::<(bool, bool)>().prop_map(|(read, write)| Directions { read, write });
+    let file = prop_oneof![
+        Just(connector::TraceFile::Stdout),
+        Just(connector::TraceFile::Stderr),
+        "/[a-z ,()'\"]{1,8}".prop_map(|path| connector::TraceFile::Path(path.into()))
+    ];
+    let trace = (directions(), directions(), any::<[bool; 2]>(), of(file)).prop_map(
+        |(copies, blocks, [raw, empties], file)| {
+            Filter::Trace(TraceTap { copies, blocks, raw, file, empties })
+        },
+    );
+    let rate = (1usize..=65_536, 1u64..10_000_000)
+        .prop_map(|(length, delay)| RateLimit { length, delay: Duration::from_micros(delay) });
+    prop_oneof![
+        trace,
+        rate.prop_map(Filter::RateLimit),
+        any::<bool>().prop_map(|crc| Filter::MsgDelim(MsgDelim { crc }))
+    ]
+}
+
 fn accepter() -> impl Strategy<Value = Accepter> {
     let file = || "[a-z/ .,()'\"\\\\=-]{1,8}";
     let tls = (file(), file(), of(file()), any::<bool>()).prop_map(|(key, cert, ca, auth)| TlsOptions {
@@ -370,13 +407,26 @@ fn accepter() -> impl Strategy<Value = Accepter> {
     );
     let stdio = any::<bool>().prop_map(|raw| Listen::Stdio(StdioListen { raw }));
     let listen = prop_oneof![4 => tcp, 1 => udp, 1 => unix, 1 => stdio, 1 => Just(Listen::Dummy)];
-    (of(any::<bool>()), of(tls), listen).prop_map(|(telnet, tls, listen)| {
-        let telnet = telnet.map(|rfc2217| TelnetOptions { rfc2217 });
-        let tls = tls.filter(|_| matches!(listen, Listen::Tcp(_) | Listen::Unix(_)));
-        let mut accepter = Accepter { text: "".into(), telnet, tls, listen };
-        accepter.text = model::accepter_text(&accepter, false).into();
-        accepter
-    })
+    (of(any::<[bool; 3]>()), of(tls), vec(filter(), 0..3), listen).prop_map(
+        |(telnet, tls, filters, listen)| {
+            let telnet = telnet.map(|[rfc2217, client, winsize]| TelnetOptions { rfc2217, client, winsize });
+            let tls = tls.filter(|_| matches!(listen, Listen::Tcp(_) | Listen::Unix(_)));
+            let (above, below) = filters
+                .into_iter()
+                .partition(|filter| telnet.is_some() && matches!(filter, Filter::Trace(_)));
+            let filters =
+                Some(Box::new(ClientFilters { above, below })).filter(|f| **f != ClientFilters::default());
+            let mut accepter = Accepter {
+                text: "".into(),
+                telnet,
+                tls: tls.map(Box::new),
+                filters,
+                listen: Arc::new(listen),
+            };
+            accepter.text = model::accepter_text(&accepter, false).into();
+            accepter
+        },
+    )
 }
 
 fn connector() -> impl Strategy<Value = Connector> {
@@ -387,12 +437,11 @@ fn connector() -> impl Strategy<Value = Connector> {
         Just(Parity::Mark),
         Just(Parity::Space)
     ];
-    let line = (10u32..=2_147_483_647, 5u8..=8, parity, 1u8..=2, any::<[bool; 4]>()).prop_map(
-        |(baud, size, parity, stop, [xonxoff, rtscts, local, hangup_when_done])| {
+    let line = (10u32..=2_147_483_647, 5u8..=8, parity, 1u8..=2, any::<([bool; 3], Option<bool>)>())
+        .prop_map(|(baud, size, parity, stop, ([xonxoff, rtscts, local], hangup_when_done))| {
             let flow = Flow { xonxoff, rtscts };
             LineSettings { baud, size, parity, stop, flow, local, hangup_when_done }
-        },
-    );
+        });
     let rs485 = (any::<u32>(), any::<u32>(), any::<[bool; 4]>()).prop_map(
         |(delay_before_ms, delay_after_ms, [rts_on_send, rts_after_send, rx_during_tx, terminate_bus])| {
             Rs485 {
@@ -407,10 +456,21 @@ fn connector() -> impl Strategy<Value = Connector> {
     );
     let path = "/dev/[a-zA-Z0-9:=(){}*#.-]{1,12}";
     let lines = (of(any::<bool>()), of(any::<bool>()));
-    (path, line, any::<[bool; 3]>(), lines, of(rs485), of(0u32..1000), of(0u32..1000), any::<bool>())
-        .prop_map(|(path, line, [nobreak, uucp_lock, only], (dtr, rts), rs485, drain, char_drain, writes)| {
+    let drains = (of(0u32..1000), of(0u32..1000));
+    (path, line, any::<[bool; 3]>(), lines, of(rs485), drains, any::<bool>(), vec(filter(), 0..3)).prop_map(
+        |(
+            path,
+            line,
+            [nobreak, uucp_lock, only],
+            (dtr, rts),
+            rs485,
+            (drain, char_drain),
+            writes,
+            filters,
+        )| {
             let device = DeviceConfig {
                 path: path.into(),
+                rule: None,
                 line,
                 nobreak,
                 uucp_lock,
@@ -422,10 +482,11 @@ fn connector() -> impl Strategy<Value = Connector> {
                 drain_ms: drain.map(|d| d * 10),
                 stall_ms: char_drain.map(|d| d * 10),
             };
-            let mut connector = Connector::serial("", device);
+            let mut connector = Connector { filters, ..Connector::serial("", device) };
             connector.text = model::connector_text(&connector, false).into();
             connector
-        })
+        },
+    )
 }
 
 fn config() -> impl Strategy<Value = Config> {
@@ -436,7 +497,7 @@ fn config() -> impl Strategy<Value = Config> {
             accepter,
             connector,
             timeout: timeout.map(|t| Duration::from_secs(t.into())),
-            options: Options { traces, ..options },
+            options: Arc::new(Options { traces, ..options }),
         },
     );
     let names = proptest::collection::btree_set(any_text().prop_filter("empty", |t| !t.is_empty()), 0..4);
@@ -454,8 +515,9 @@ fn config() -> impl Strategy<Value = Config> {
             let named = connections.into_iter().zip(names).enumerate().map(|(i, (mut c, name))| {
                 c.name = name.into();
                 // some of the connections use some of the LEDs
-                c.options.led_tx = leds.get(i).cloned();
-                c.options.led_rx = leds.get(i / 2).cloned();
+                let options = Arc::make_mut(&mut c.options);
+                options.led_tx = leds.get(i).cloned();
+                options.led_rx = leds.get(i / 2).cloned();
                 c
             });
             Config {

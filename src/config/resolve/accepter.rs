@@ -2,14 +2,16 @@
 
 mod transport;
 
+use super::connector;
 use super::layers::{Default, Setting, settings};
 use super::report::{Report, sub_span};
 use crate::config::address::Address;
 use crate::config::gensio::{self, FILTERS, Layer, Problem, Side, Stack, Word};
 use crate::config::options::{self, Place, Value};
 use crate::config::raw::Spanned;
-use crate::config::{Accepter, Listen, TelnetOptions, TlsOptions};
+use crate::config::{Accepter, ClientFilters, Listen, TelnetOptions, TlsOptions};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Resolves an accepter string. `None`, with a report, when it cannot be run.
 pub(super) fn resolve(
@@ -29,7 +31,7 @@ pub(super) fn resolve(
             return None;
         }
     };
-    let (telnet, tls) = filters(&stack, text, defaults, report);
+    let (telnet, tls, filters) = filters(&stack, text, defaults, report);
     let bottom = transport::Bottom { stack: &stack, text, defaults, services };
     let listen = transport::resolve(&bottom, report)?;
     if tls.is_some() && !matches!(listen, Listen::Tcp(_) | Listen::Unix(_)) {
@@ -37,7 +39,8 @@ pub(super) fn resolve(
         let span = sub_span(text, &ssl.map_or(0..0, |layer| layer.name.place.clone()));
         report.refused(span, "ssl on something else than tcp and unix", "put tcp or unix below ssl");
     }
-    Some(Accepter { text: text.value.as_str().into(), telnet, tls, listen })
+    let (text, tls) = (text.value.as_str().into(), tls.map(Box::new));
+    Some(Accepter { text, telnet, tls, filters, listen: Arc::new(listen) })
 }
 
 fn filters(
@@ -45,8 +48,10 @@ fn filters(
     text: &Spanned<String>,
     defaults: &[Default],
     report: &mut Report,
-) -> (Option<TelnetOptions>, Option<TlsOptions>) {
+) -> (Option<TelnetOptions>, Option<TlsOptions>, Option<Box<ClientFilters>>) {
     let (mut telnet, mut tls) = (None, None);
+    let mut filters = ClientFilters::default();
+    let has_telnet = stack.filters.iter().any(|layer| layer.name.text == "telnet");
     for layer in &stack.filters {
         let span = sub_span(text, &layer.name.place);
         match layer.name.text.as_str() {
@@ -59,15 +64,34 @@ fn filters(
             "telnet" => telnet = Some(telnet_options(layer, text, defaults, report)),
             "ssl" if tls.is_some() => report.refused(span, "ssl twice in one accepter", "write it once"),
             "ssl" => tls = Some(tls_options(layer, text, defaults, report)),
-            // These only watch or slow down what goes to the clients, who get the same bytes.
-            "trace" | "perf" | "ratelimit" => report.ignored(span, &layer.name.text),
+            "msgdelim" if tls.is_some() => {
+                report.refused(span, "msgdelim below ssl", "write it in front of ssl");
+            }
+            // clients get the same bytes without them
+            name @ ("trace" | "ratelimit") if tls.is_some() => {
+                report.left_out(span, &format!("{name} below ssl"), Some("write it in front of ssl".into()));
+            }
+            "msgdelim" if has_telnet && telnet.is_none() => {
+                let help = "write it behind telnet: telnet,msgdelim,tcp,2000";
+                report.refused(span, "msgdelim in front of telnet", help);
+            }
+            name @ ("trace" | "ratelimit" | "msgdelim") => {
+                let filter = connector::client_filter(layer, stack, text, defaults, report);
+                // a pause is one wherever it is made
+                let above = has_telnet && telnet.is_none() && name == "trace";
+                let list = if above { &mut filters.above } else { &mut filters.below };
+                list.extend(filter);
+            }
+            // it measures, which metrics do, and clients get the same bytes
+            "perf" => report.ignored(span, &layer.name.text),
             "keepopen" | "script" => {
                 report.error(span, format!("{} cannot be part of an accepter", layer.name.text), None);
             }
             other => report.refused(span, &format!("accepter type {other}"), instead_of(other)),
         }
     }
-    (telnet, tls)
+    let filters = (filters != ClientFilters::default()).then(|| Box::new(filters));
+    (telnet, tls, filters)
 }
 
 /// What comes nearest to a filter that there is not.
@@ -79,7 +103,6 @@ fn instead_of(filter: &str) -> &'static str {
         }
         "mux" => "write a connection with a port of its own for each channel",
         "relpkt" => "use tcp, which keeps order and repeats what is lost",
-        "msgdelim" => "use raw tcp, and let the two ends agree on where messages end",
         "kiss" | "ax25" => "use raw tcp and let a program like kissattach speak the protocol",
         "xlt" => "let the client translate line ends, as most terminal programs can",
         _ => "leave it out",
@@ -96,9 +119,8 @@ fn telnet_options(
     for setting in settings(Place::Layer("telnet"), &layer.options, text, defaults, report) {
         match (setting.row.name, setting.value) {
             ("rfc2217", Value::Bool(on)) => telnet.rfc2217 = on,
-            ("mode", Value::Text(mode)) if mode == "client" => {
-                report.blocked(setting.span, "telnet client mode in an accepter", None);
-            }
+            ("mode", Value::Text(mode)) => telnet.client = mode == "client",
+            ("winsize", Value::Bool(on)) => telnet.winsize = on,
             _ => {}
         }
     }

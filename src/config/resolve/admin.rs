@@ -1,12 +1,13 @@
 //! The admin port: an accepter, and options that all are refused.
 
 use super::layers::Default;
-use super::report::{Finished, Report};
+use super::report::{Finished, Report, Written};
 use super::{Common, accepter, scalar};
 use crate::config::error::{Diagnostic, Severity, Span};
 use crate::config::options::{self, Place, Row};
 use crate::config::raw::RawAdmin;
 use crate::config::{Admin, Listen};
+use std::sync::Arc;
 
 /// What the mistakes of the admin port are told under.
 const NAME: &str = "admin";
@@ -14,9 +15,9 @@ const NAME: &str = "admin";
 const WRAP_NAME: &str = "ser2net-control";
 
 /// Resolves the first of the admin ports; the others are mistakes.
-pub(super) fn resolve(raw: &[RawAdmin], common: &Common) -> (Option<Admin>, Vec<Diagnostic>) {
-    let Some((first, others)) = raw.split_first() else { return (None, Vec::new()) };
-    let mut report = Report::new(NAME, true, false);
+pub(super) fn resolve(raw: &[RawAdmin], common: &Common) -> (Option<Admin>, Vec<Diagnostic>, Vec<Written>) {
+    let Some((first, others)) = raw.split_first() else { return (None, Vec::new(), Vec::new()) };
+    let mut report = Report::new(NAME, true, common.trace);
     let mut defaults = Vec::new();
     for option in &first.defaults {
         let written = option.name.value.as_str();
@@ -48,12 +49,12 @@ pub(super) fn resolve(raw: &[RawAdmin], common: &Common) -> (Option<Admin>, Vec<
     }
     let mut accepter = accepter::resolve(&first.accepter, &defaults, &common.services, &mut report);
     let usual = options::find(Place::Layer("tcp"), "tcpdname").and_then(|row| row.default);
-    if let Some(Listen::Tcp(tcp)) = accepter.as_mut().map(|accepter| &mut accepter.listen)
+    if let Some(Listen::Tcp(tcp)) = accepter.as_mut().map(|accepter| Arc::make_mut(&mut accepter.listen))
         && Some(&*tcp.wrap_name) == usual
     {
         tcp.wrap_name = WRAP_NAME.into();
     }
-    let Finished { failed, mut diagnostics, origins: _ } = report.finish();
+    let Finished { failed, mut diagnostics, origins } = report.finish();
     // it is no connection; with this the converter leaves the whole of it out
     for diagnostic in &mut diagnostics {
         diagnostic.connection = None;
@@ -61,7 +62,7 @@ pub(super) fn resolve(raw: &[RawAdmin], common: &Common) -> (Option<Admin>, Vec<
     diagnostics.append(&mut unknown);
     for other in others {
         let at = &first.place;
-        let place = if std::sync::Arc::ptr_eq(&at.source, &other.place.source) {
+        let place = if Arc::ptr_eq(&at.source, &other.place.source) {
             format!("the one in line {}", at.line_column().0)
         } else {
             format!("the one at {at:?}")
@@ -73,7 +74,7 @@ pub(super) fn resolve(raw: &[RawAdmin], common: &Common) -> (Option<Admin>, Vec<
         );
     }
     let admin = accepter.filter(|_| !failed).map(|accepter| Admin { accepter, allow: common.allow.clone() });
-    (admin, diagnostics)
+    (admin, diagnostics, origins)
 }
 
 /// An option that asks for a login.

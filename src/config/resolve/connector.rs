@@ -6,17 +6,19 @@ mod local;
 mod sockets;
 
 use super::layers::{Default, Setting, settings};
+use super::matching::Rule;
 use super::report::{Report, sub_span};
 use crate::config::Connector;
 use crate::config::address;
-use crate::config::connector::Target;
-use crate::config::gensio::{self, FILTERS, Side, Stack};
+use crate::config::connector::{Filter, Target};
+use crate::config::gensio::{self, FILTERS, Layer, Side, Stack};
 use crate::config::options::{self, Place};
 use crate::config::raw::Spanned;
 
 /// Resolves a connector string. `None`, with a report, when it cannot be run.
 pub(super) fn resolve(
     text: &Spanned<String>,
+    rule: Option<Rule>,
     defaults: &[Default],
     services: &str,
     report: &mut Report,
@@ -35,9 +37,18 @@ pub(super) fn resolve(
     };
     let base = base(&stack, text, services, report)?;
     let mut ends = Ends { stack: &stack, text, defaults, services, report };
-    let filters = filters::resolve(&mut ends, base == "serialdev");
+    if base != "serialdev"
+        && let Some(rule) = &rule
+    {
+        let help = Some("write connector: serialdev,match,115200n81".to_owned());
+        ends.report.error(rule.span.clone(), "match finds serial devices, and the connector is none", help);
+        return None;
+    }
+    let filters = filters::resolve(&mut ends);
     let target = match base {
-        "serialdev" => Target::Serial(device::device(ends.stack, ends.text, ends.defaults, ends.report)?),
+        "serialdev" => {
+            Target::Serial(device::device(ends.stack, ends.text, rule, ends.defaults, ends.report)?)
+        }
         "tcp" => Target::Tcp(sockets::tcp(&mut ends)?),
         "udp" => Target::Udp(sockets::udp(&mut ends)?),
         "unix" => Target::Unix(sockets::unix(&mut ends)?),
@@ -52,6 +63,18 @@ pub(super) fn resolve(
         }
     };
     Some(Connector { text: text.value.as_str().into(), filters: filters?, target })
+}
+
+/// A filter that accepters have, too. `None`, with a report, when it cannot be run.
+pub(super) fn client_filter(
+    layer: &Layer,
+    stack: &Stack,
+    text: &Spanned<String>,
+    defaults: &[Default],
+    report: &mut Report,
+) -> Option<Filter> {
+    let mut ends = Ends { stack, text, defaults, services: "", report };
+    filters::of_client(&mut ends, layer)
 }
 
 /// A connector string taken apart, and what is needed to understand its pieces.

@@ -106,7 +106,6 @@ pub(super) fn nearest_way(row: &Row) -> Option<String> {
             "nobody is asked for a name or a password, as in ser2net without certauth; ssl(clientauth,CA=/path/ca.pem) asks for a certificate, allow: limits the addresses"
         }
         "authdir-admin" | "pamauth-admin" => "let the admin port listen on a loopback address only",
-        "winsize" => "a serial device has no use for the size of a window",
         "tcpd" | "tcpdname" => "allow: limits the addresses",
         _ => return None,
     };

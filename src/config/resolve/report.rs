@@ -57,6 +57,20 @@ impl Report {
         Finished { failed, diagnostics, origins: origins.unwrap_or_default() }
     }
 
+    /// Name of the connection.
+    pub(super) fn name(&self) -> &str {
+        &self.connection
+    }
+
+    /// Runs `work` without keeping where options were written: they are those of something inside
+    /// the connection, with other values than the connection's own.
+    pub(super) fn untraced<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
+        let origins = self.origins.take();
+        let result = work(self);
+        self.origins = origins;
+        result
+    }
+
     /// An option was written; later ones win.
     pub(super) fn origin(&mut self, row: &'static Row, value: Option<&str>, span: &Span, is_default: bool) {
         if let Some(origins) = &mut self.origins {

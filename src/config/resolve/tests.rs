@@ -191,6 +191,13 @@ fn accepters_that_are_no_tcp_or_many() {
         ("stdio", "stdio"),
         ("telnet,stdio(raw)", "telnet,stdio(raw)"),
         ("dummy", "dummy"),
+        ("trace(dir=both,file=/t),telnet,tcp,2000", "trace(dir=both,file=/t),telnet,tcp,2000"),
+        ("telnet,trace(dir=read,stderr),ssl,tcp,2000", "telnet,trace(dir=read,stderr),ssl,tcp,2000"),
+        ("ratelimit(xmit_delay=100m),telnet,tcp,2000", "telnet,ratelimit(xmit_delay=100m),tcp,2000"),
+        (
+            "telnet,msgdelim(crc=off),trace(block=read),udp,2000",
+            "telnet,msgdelim(crc=false),trace(block=read),udp,2000",
+        ),
     ] {
         let (connection, diagnostics) = with(text, DEVICE, &[]);
         let accepter = connection.unwrap_or_else(|| panic!("{text}: {}", said(&diagnostics))).accepter;
@@ -235,7 +242,9 @@ fn accepters_that_are_refused() {
         ("keepopen,tcp,2000", "cannot be part of an accepter"),
         ("sctp,2000", "accepter type sctp is not supported [use tcp]"),
         ("mux,tcp,2000", "a connection with a port of its own for each channel"),
-        ("msgdelim,tcp,2000", "use raw tcp"),
+        ("msgdelim,telnet,tcp,2000", "write it behind telnet"),
+        ("ssl,msgdelim,tcp,2000", "write it in front of ssl"),
+        ("ratelimit,tcp,2000", "ratelimit needs xmit_delay"),
         ("relpkt,udp,2000", "use tcp, which keeps order"),
         ("certauth,ssl,tcp,2000", "clientauth"),
         ("ax25,tcp,2000", "kissattach"),
@@ -267,8 +276,6 @@ fn accepters_that_are_refused() {
 #[test]
 fn later_work_does_not_run_half() {
     for text in [
-        "conacc,serialdev,/dev/x",
-        "telnet(mode=client),tcp,2000",
         "ssl(mode=client),tcp,2000",
         "ssl(clientauth),tcp,2000",
         "ssl(clientauth,CA=/ca.pem,allow-authfail),tcp,2000",
@@ -286,9 +293,6 @@ fn later_work_does_not_run_half() {
         "mdns,x",
         "sound",
         "ipmisol,lan -U x",
-        "ratelimit(xmit_delay=1m),serialdev,/dev/x",
-        "trace(block=read),serialdev,/dev/x",
-        "msgdelim,serialdev,/dev/x",
         "xlt,serialdev,/dev/x",
         "perf,tcp,h,2000",
         "mux,tcp,h,2000",
@@ -316,10 +320,9 @@ fn later_work_does_not_run_half() {
 #[test]
 fn what_only_watches_is_left_out() {
     for (accepter, connector) in [
-        ("trace(dir=both,file=/tmp/t),tcp,2000", DEVICE),
-        ("ratelimit(xmit_delay=100m),tcp,2000", DEVICE),
-        ("telnet(winsize),tcp,2000", DEVICE),
-        ("tcp,2000", "keepopen(retry-time=1),serialdev,/dev/ttyS0"),
+        ("ssl,trace(dir=both,file=/tmp/t),tcp,2000", DEVICE),
+        ("ssl,ratelimit(xmit_delay=100m),tcp,2000", DEVICE),
+        ("perf,tcp,2000", DEVICE),
     ] {
         let (connection, diagnostics) = with(accepter, connector, &[]);
         assert!(connection.is_some(), "{accepter} {connector}: {}", said(&diagnostics));
@@ -402,7 +405,7 @@ fn serial_settings() {
         (",9600 ODD 5databits", "9600O51"),
         (",9600 XONXOFF -RTSCTS LOCAL", "9600N81 local xonxoff"),
         (",9600n81 hangup-when-done", "9600N81 hangup"),
-        (",9600n81 HANGUP_WHEN_DONE=false", "9600N81"),
+        (",9600n81 HANGUP_WHEN_DONE=false", "9600N81 no hangup"),
         (",9600n81 dtr=off rts=on", "9600N81 dtr=false rts=true"),
         (",9600n81 dtr", "9600N81 dtr=true"),
         (",wronly", "9600N81 wronly"),
@@ -423,7 +426,8 @@ fn serial_settings() {
             (device.nobreak, " nobreak"),
             (device.line.flow.rtscts, " rtscts"),
             (device.line.flow.xonxoff, " xonxoff"),
-            (device.line.hangup_when_done, " hangup"),
+            (device.line.hangup_when_done == Some(true), " hangup"),
+            (device.line.hangup_when_done == Some(false), " no hangup"),
             (device.write_only, " wronly"),
         ] {
             shown.push_str(if set { word } else { "" });

@@ -57,6 +57,17 @@ fn connectors_of_every_type() {
 }
 
 #[test]
+fn serial_devices_below_filters() {
+    let text = "keepopen(retry-time=2000),trace(dir=both,file=/t),ratelimit(xmit_delay=1m),msgdelim,\
+                serialdev,/dev/ttyS0,9600n81,local";
+    let (connection, diagnostics) = with("tcp,2000", text, &[]);
+    assert!(diagnostics.is_empty(), "{}", said(&diagnostics));
+    let connector = connection.unwrap().connector;
+    assert_eq!((connector.filters.len(), &**connector.label()), (4, "/dev/ttyS0"));
+    assert_eq!(connector.pause(), std::time::Duration::from_millis(1));
+}
+
+#[test]
 fn connectors_with_mistakes() {
     for (text, why) in [
         ("tcp", "address is missing"),

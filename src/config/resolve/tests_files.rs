@@ -70,7 +70,8 @@ fn options_that_are_refused_or_remarked_on() {
         ("remaddr", "", "needs a value"),
         ("remaddr", "127.0.0.1", "write host,port"),
         ("remaddr", "!127.0.0.1,0", "needs a port"),
-        ("connback", "udp,h,1", "cannot be made to udp"),
+        ("connback", "pty,h,1", "cannot be made to pty"),
+        ("connback", "ssl,tcp,h,1", "ssl without CA"),
         ("connback", "tcp,h,1;tcp,h,2", "write max-connections: 2"),
         ("keepalive", "5/5", "idle/interval/count"),
         ("slow-client", "wait", "one of backpressure"),
@@ -224,7 +225,7 @@ proptest! {
 #[test]
 fn trace_options_count_in_the_order_in_which_they_are_written() {
     let styles = |options: &[(&str, &str)]| {
-        let traces = with("tcp,2000", DEVICE, options).0.unwrap().options.traces;
+        let traces = with("tcp,2000", DEVICE, options).0.unwrap().options.traces.clone();
         let Traces { read, write, both } = traces;
         [read, write, both].map(|file| (file.hexdump, file.timestamp))
     };
@@ -239,7 +240,7 @@ fn trace_options_count_in_the_order_in_which_they_are_written() {
     let (connection, diagnostics) =
         with("tcp,2000", DEVICE, &[("tr", "/r"), ("trace-write", "/w\\p"), ("tb", "/b")]);
     assert!(diagnostics.is_empty(), "{}", said(&diagnostics));
-    let Traces { read, write, both } = connection.unwrap().options.traces;
+    let Traces { read, write, both } = connection.unwrap().options.traces.clone();
     let names = [read, write, both].map(|file| String::from_utf8(file.name.unwrap().0).unwrap());
     assert_eq!(names, ["/r", "/w\\p", "/b"]);
 }

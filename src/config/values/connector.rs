@@ -88,9 +88,22 @@ fn of_pty(pty: &Pty) -> Vec<InForce> {
     ]
 }
 
-fn of_filter(filter: &Filter) -> Vec<InForce> {
+/// What a filter is called.
+pub(in crate::config) fn filter_name(filter: &Filter) -> &'static str {
     match filter {
-        Filter::Telnet(TelnetOptions { rfc2217 }) => {
+        Filter::Telnet(_) => "telnet",
+        Filter::Tls(_) => "ssl",
+        Filter::KeepOpen(_) => "keepopen",
+        Filter::RateLimit(_) => "ratelimit",
+        Filter::MsgDelim(_) => "msgdelim",
+        Filter::Trace(_) => "trace",
+    }
+}
+
+/// The options of a filter.
+pub(in crate::config) fn of_filter(filter: &Filter) -> Vec<InForce> {
+    match filter {
+        Filter::Telnet(TelnetOptions { rfc2217, client: _, winsize: _ }) => {
             vec![slot(Place::Layer("telnet"), "rfc2217").is(rfc2217)]
         }
         Filter::Tls(TlsClient { ca, identity, unverified }) => {
@@ -153,7 +166,7 @@ fn local_text(local: &Local) -> String {
 }
 
 /// A time as gensio(5) writes it, in the largest unit that leaves no rest.
-fn time_text(time: Duration) -> String {
+pub(super) fn time_text(time: Duration) -> String {
     let nanoseconds = time.as_nanos();
     let units = [(1_000_000_000, 's'), (1_000_000, 'm'), (1000, 'u'), (1, 'n')];
     let fits = units.into_iter().find(|(size, _)| nanoseconds.is_multiple_of(*size));

@@ -7,7 +7,7 @@ use crate::telnet::{Codec, Item};
 use proptest::prelude::*;
 
 fn codec(rfc2217: bool) -> ClientCodec {
-    ClientCodec::new(TelnetOptions { rfc2217 })
+    ClientCodec::new(TelnetOptions { rfc2217, ..TelnetOptions::default() })
 }
 
 /// Feeds the codec; what it heard, data joined, and what it answered.
@@ -97,7 +97,7 @@ fn what_a_server_says_of_its_line() {
 
 #[test]
 fn requests_of_a_client_arrive_as_they_were_made() {
-    let mut server = Codec::new(TelnetOptions { rfc2217: true });
+    let mut server = Codec::new(TelnetOptions { rfc2217: true, ..TelnetOptions::default() });
     let mut client = codec(true);
     let (mut up, mut down) = (Vec::new(), Vec::new());
     client.opening(&mut up);

@@ -1,12 +1,14 @@
 //! The transports at the bottom of accepters.
 
+use super::super::connector;
 use super::super::layers::{Default, settings};
 use super::super::report::{Report, sub_span};
 use crate::config::address::{self, Address};
 use crate::config::gensio::{Problem, Stack, Word};
 use crate::config::options::{self, Place, Value};
 use crate::config::raw::Spanned;
-use crate::config::{Listen, ListenAddress, StdioListen, TcpListen, UdpListen, UnixListen, Wrap};
+use crate::config::{Dial, Listen, ListenAddress, StdioListen, TcpListen, UdpListen, UnixListen, Wrap};
+use std::sync::Arc;
 
 /// Longest path of a Unix socket, in bytes (unix(7): 108 with the final NUL).
 const LONGEST_PATH: usize = 107;
@@ -43,11 +45,7 @@ pub(super) fn resolve(bottom: &Bottom<'_>, report: &mut Report) -> Option<Listen
             bottom.nothing_behind("dummy", report);
             Some(Listen::Dummy)
         }
-        "conacc" => {
-            let help = "turn it round: make the serial side of the other end the accepter, or use connback";
-            report.blocked(sub_span(bottom.text, at), "accepter type conacc", Some(help.into()));
-            None
-        }
+        "conacc" => bottom.dial(report).map(|dial| Listen::Dial(Arc::new(dial))),
         other => {
             let help = match other {
                 "sctp" => "use tcp",
@@ -232,6 +230,26 @@ impl Bottom<'_> {
             }
         }
         stdio
+    }
+
+    fn dial(&self, report: &mut Report) -> Option<Dial> {
+        let tail = self.stack.tail.as_ref().filter(|tail| !tail.text.trim().is_empty());
+        let Some(tail) = tail else {
+            let at = self.stack.base.as_ref().map_or(0..0, |layer| layer.name.place.clone());
+            let problem = Problem::new(at, "what to connect to is missing");
+            report.problem(self.text, problem.help("write for instance conacc,tcp,192.0.2.1,2000"));
+            return None;
+        };
+        let mut retry = None;
+        for setting in settings(Place::Layer("conacc"), self.words(), self.text, self.defaults, report) {
+            if let ("retry-time", Value::Time(time)) = (setting.row.name, setting.value) {
+                retry = Some(time).filter(|time| !time.is_zero());
+            }
+        }
+        let text = Spanned { value: tail.text.clone(), span: sub_span(self.text, &tail.place) };
+        let connector = report
+            .untraced(|report| connector::resolve(&text, None, self.defaults, self.services, report))?;
+        Some(Dial { owner: report.name().into(), connector, retry })
     }
 
     /// Reports a part behind the comma that means nothing.

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// The filters, outermost first. `None`, with a report, when one of them cannot be run.
-pub(super) fn resolve(ends: &mut Ends<'_>, is_serial: bool) -> Option<Vec<Filter>> {
+pub(super) fn resolve(ends: &mut Ends<'_>) -> Option<Vec<Filter>> {
     let mut list = Vec::new();
     let mut complete = true;
     let stack = ends.stack;
@@ -24,31 +24,8 @@ pub(super) fn resolve(ends: &mut Ends<'_>, is_serial: bool) -> Option<Vec<Filter
         let filter = match name {
             "telnet" => telnet(ends, layer, &span),
             "ssl" => tls(ends, layer, &span),
-            // a port opens its device again by itself, and its own options trace it
-            "keepopen" | "trace" if is_serial => {
-                let of = of(ends, layer, if name == "trace" { "trace" } else { "keepopen" });
-                if of.iter().any(|s| s.row.name == "block" && s.value != Value::Text("none".to_owned())) {
-                    refuse(
-                        ends,
-                        span,
-                        "trace(block) above a serial device",
-                        "use no-con-to-acc or no-acc-to-con",
-                    );
-                    complete = false;
-                } else {
-                    ends.report.ignored(span, &format!("{name} above a serial device"));
-                }
-                continue;
-            }
-            "ratelimit" | "msgdelim" if is_serial => {
-                let help = "put the serial device behind a second connection and connect to that by tcp";
-                refuse(ends, span, &format!("{name} above a serial device"), help);
-                None
-            }
             "keepopen" => Some(keep_open(ends, layer)),
-            "trace" => Some(trace(ends, layer, &span)),
-            "ratelimit" => rate_limit(ends, layer, &span),
-            "msgdelim" => Some(msg_delim(ends, layer)),
+            "trace" | "ratelimit" | "msgdelim" => of_client(ends, layer),
             other => {
                 refuse(ends, span, &format!("connector type {other}"), instead_of(other));
                 None
@@ -58,6 +35,16 @@ pub(super) fn resolve(ends: &mut Ends<'_>, is_serial: bool) -> Option<Vec<Filter
         list.extend(filter);
     }
     complete.then_some(list)
+}
+
+/// One of `trace`, `ratelimit` and `msgdelim`.
+pub(super) fn of_client(ends: &mut Ends<'_>, layer: &Layer) -> Option<Filter> {
+    let span = sub_span(ends.text, &layer.name.place);
+    match layer.name.text.as_str() {
+        "trace" => Some(trace(ends, layer, &span)),
+        "ratelimit" => rate_limit(ends, layer, &span),
+        _ => Some(msg_delim(ends, layer)),
+    }
 }
 
 /// What to do without a filter that there is not.
