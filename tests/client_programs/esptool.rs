@@ -16,8 +16,9 @@ const LIMIT: Duration = Duration::from_secs(300);
 const OFFSET: usize = 0x1_0000;
 const LENGTH: usize = 20_007;
 
-/// esptool's own waits 0.1 s for the first answer, which is not enough for a network of 50 ms.
-const CONFIG: &str = "[esptool]\nsync_timeout = 1\n";
+/// Without it esptool waits 0.1 s for its first answer and 0.2 s for the one before the stub runs, which
+/// is not enough for a network of 50 ms.
+const CONFIG: &str = "[esptool]\nsync_timeout = 1\nmem_end_rom_timeout = 1\n";
 
 /// How a chip is connected.
 #[derive(Clone, Copy)]
