@@ -70,6 +70,8 @@ pub(super) struct OpenDevice {
     pub(super) break_on: bool,
     /// End of a break of fixed length.
     pub(super) break_until: Option<Instant>,
+    /// When DTR is raised although RTS did not follow (`dtr-with-rts`).
+    pub(super) dtr_at: Option<Instant>,
     /// What clients were told last.
     pub(super) modem: ModemLines,
     /// The driver has modem lines.
@@ -154,10 +156,10 @@ impl DeviceState {
 
     pub(super) fn deadlines(&self) -> impl Iterator<Item = Instant> {
         let times = match self {
-            Self::Open(open) => [open.break_until, open.looks.due(), open.stalled],
-            Self::Closing(_, drain) => [Some(drain.look_at), None, None],
-            Self::Opening(_, hangs_at) => [*hangs_at, None, None],
-            _ => [None; 3],
+            Self::Open(open) => [open.break_until, open.dtr_at, open.looks.due(), open.stalled],
+            Self::Closing(_, drain) => [Some(drain.look_at), None, None, None],
+            Self::Opening(_, hangs_at) => [*hangs_at, None, None, None],
+            _ => [None; 4],
         };
         times.into_iter().flatten()
     }
@@ -226,6 +228,7 @@ impl Port {
             line,
             break_on: false,
             break_until: None,
+            dtr_at: None,
             modem: lines.unwrap_or_default(),
             has_modem,
             far_modem: 0,
@@ -495,6 +498,10 @@ impl Port {
             open.break_on = false;
             // a driver that took the break takes its end; if not there is nothing more to try
             let _ = open.device.set_break(false);
+            self.moved = true;
+        }
+        if open.dtr_at.take_if(|at| *at <= now).is_some() {
+            self.set_modem(Some(true), None);
             self.moved = true;
         }
         let Some(open) = self.dev.open() else { return };
