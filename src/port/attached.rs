@@ -51,6 +51,14 @@ impl Attached {
         }
     }
 
+    /// Filters in front of a serial device hold something that it has not taken yet.
+    pub(super) fn holds_back(&mut self, cx: &mut Context<'_>) -> bool {
+        match self {
+            Self::Serial(_) => false,
+            Self::Channel(channel) => channel.device().is_some() && channel.poll_flush(cx).is_pending(),
+        }
+    }
+
     /// Bytes that the driver of a serial device has yet to send, and 1 more while a channel is being
     /// closed.
     pub(super) fn left_to_send(&mut self, cx: &mut Context<'_>) -> usize {
