@@ -220,6 +220,47 @@ fn included_files_are_found_beside_the_file() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("include: names.yaml\nconnections:\n"), "{text}");
     assert!(text.contains("connector: serialdev,=(dev)\n"), "{text}");
+    // it stays as it is, which is said with its place
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(errors.contains("main.yaml:1:") && errors.contains("names.yaml is included and not"), "{errors}");
+    fs::write(dir.path().join("names.yaml"), "defines:\n  dev: /dev/ttyS7\n").unwrap();
+    let output = serbroker(&["convert", file.to_str().unwrap()], "");
+    assert_eq!(
+        (output.status.code(), &*output.stderr),
+        (Some(0), &b""[..]),
+        "of version 2 already: {output:?}"
+    );
+}
+
+#[test]
+fn all_includes_stay_at_their_places() {
+    let dir = tempfile::tempdir().unwrap();
+    let port = |number: u16| {
+        format!("connection: &c{number}\n  accepter: tcp,{number}\n  connector: serialdev,/dev/x{number}\n")
+    };
+    fs::create_dir(dir.path().join("d")).unwrap();
+    fs::write(dir.path().join("one.yaml"), port(1)).unwrap();
+    fs::write(dir.path().join("d/two.yaml"), port(2)).unwrap();
+    let file = dir.path().join("main.yaml");
+    let text = format!("# first\ninclude: one.yaml # here\n{}include: d/*.yaml\n", port(3));
+    fs::write(&file, text).unwrap();
+    let output = serbroker(&["convert", file.to_str().unwrap()], "");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let (text, errors) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    let places =
+        ["# first", "include: one.yaml # here", "  c3:", "include: d/*.yaml"].map(|part| text.find(part));
+    assert!(places.is_sorted() && places[0].is_some(), "{text}");
+    for (place, name) in [("main.yaml:2:10", "one.yaml"), ("main.yaml:6:10", "d/two.yaml")] {
+        assert!(errors.contains(place) && errors.contains(&format!("{name} is included")), "{errors}");
+    }
+    // and the result runs what the original ran
+    fs::write(&file, text).unwrap();
+    let explained = serbroker(&["check", "--explain", file.to_str().unwrap()], "");
+    let explained = String::from_utf8(explained.stdout).unwrap();
+    let ports: Vec<&str> =
+        explained.lines().filter_map(|line| line.strip_prefix("port ")?.split(' ').next()).collect();
+    assert_eq!(ports, ["c1", "c3", "c2"]);
 }
 
 #[test]

@@ -1,5 +1,7 @@
-//! What each port will do, option by option, and where each value came from
+//! What each port, and all else that is configured, will do, option by option, and where each value came from
 //! (`serbroker check --explain`).
+
+mod others;
 
 use super::error::{Diagnostic, Span};
 use super::load::{self, Inputs};
@@ -7,6 +9,7 @@ use super::options::{self, Kind, Place, Row, Status};
 use super::resolve::{self, Trace, Written};
 use super::values::{self, InForce};
 use super::{Config, Connection};
+pub use others::{Admin, Led, Others, Rotator};
 use serde::Serialize;
 use std::fmt::Write as _;
 
@@ -101,13 +104,24 @@ impl From {
     }
 }
 
-/// Reads a configuration and tells what every port of it will do.
-pub fn explain(inputs: &Inputs) -> (Config, Vec<Diagnostic>, Vec<Port>) {
+/// What a configuration will do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Explanation {
+    /// Every port.
+    pub ports: Vec<Port>,
+    /// What else there is.
+    #[serde(flatten)]
+    pub others: Others,
+}
+
+/// Reads a configuration and tells what it will do.
+pub fn explain(inputs: &Inputs) -> (Config, Vec<Diagnostic>, Explanation) {
     let (raw, mut diagnostics) = load::load(inputs);
     let (config, more, traces) = resolve::resolve_traced(&raw);
     diagnostics.extend(more);
-    let ports = config.connections.iter().zip(&traces).map(|(c, trace)| port(c, trace)).collect();
-    (config, diagnostics, ports)
+    let ports = config.connections.iter().zip(&traces.connections).map(|(c, trace)| port(c, trace)).collect();
+    let others = others::others(&raw, &config, &traces);
+    (config, diagnostics, Explanation { ports, others })
 }
 
 fn port(connection: &Connection, trace: &Trace<'_>) -> Port {
@@ -198,12 +212,13 @@ fn setting(row: &'static Row, known: Option<&InForce>, written: Option<&Written>
     }
 }
 
-/// The ports as text for people, in columns.
-pub fn text(ports: &[Port]) -> String {
+/// All of it as text for people, in columns.
+pub fn text(explanation: &Explanation) -> String {
     let mut out = String::new();
-    for port in ports {
+    for port in &explanation.ports {
         one(&mut out, port);
     }
+    explanation.others.text(&mut out);
     out
 }
 
@@ -227,19 +242,31 @@ fn one(out: &mut String, port: &Port) {
             timeout.from.text(),
         ],
     ];
-    for Setting { place, name, value, from, active } in options {
-        let shown = value.as_ref().map_or_else(|| "-".to_owned(), |value| quoted(value));
-        let from = if *active { from.text() } else { format!("{}, not yet active", from.text()) };
-        rows.push([format!("{place} {name}"), shown, from]);
-    }
+    rows.extend(options.iter().map(row_text));
+    table(out, "port", Some(name), state, &rows);
+}
+
+/// The columns of an option.
+fn row_text(setting: &Setting) -> [String; 3] {
+    let Setting { place, name, value, from, active } = setting;
+    let shown = value.as_ref().map_or_else(|| "-".to_owned(), |value| quoted(value));
+    let from = if *active { from.text() } else { format!("{}, not yet active", from.text()) };
+    [format!("{place} {name}"), shown, from]
+}
+
+/// Writes a thing with its rows. `state`: what is to be said behind its name.
+fn table(out: &mut String, what: &str, name: Option<&Value<String>>, state: &str, rows: &[[String; 3]]) {
     // one long value shall not push all others to the right
     let width = |column: usize, most: usize| {
         rows.iter().map(|row| row[column].chars().count()).filter(|n| *n <= most).max().unwrap_or(0)
     };
     let (first, second) = (width(0, 40), width(1, 50));
     // writing to a String cannot fail
-    let _ = writeln!(out, "port {}{state}  ({})", quoted(&name.value), name.from.text());
-    for [label, value, from] in &rows {
+    let _ = match name {
+        Some(name) => writeln!(out, "{what} {}{state}  ({})", quoted(&name.value), name.from.text()),
+        None => writeln!(out, "{what}{state}"),
+    };
+    for [label, value, from] in rows {
         let line = format!("  {label:first$}  {value:second$}  {from}");
         let _ = writeln!(out, "{}", line.trim_end());
     }
@@ -267,7 +294,7 @@ mod tests {
         let path = dir.path().join("t");
         std::fs::write(&path, text).unwrap();
         let inputs = Inputs { file: Some(path.clone()), ..Inputs::default() };
-        let mut ports = explain(&inputs).2;
+        let mut ports = explain(&inputs).2.ports;
         let strip = |from: &mut From| {
             if let From::File(point) | From::Default(point) = from {
                 assert_eq!(point.file, path.display().to_string());
@@ -281,6 +308,12 @@ mod tests {
             port.options.iter_mut().for_each(|option| strip(&mut option.from));
         }
         ports
+    }
+
+    fn shown(ports: &[Port]) -> String {
+        let mut out = String::new();
+        ports.iter().for_each(|port| one(&mut out, port));
+        out
     }
 
     #[track_caller]
@@ -352,7 +385,7 @@ mod tests {
                 row.name
             );
         }
-        let text = text(&ports);
+        let text = shown(&ports);
         for line in text.lines().filter(|line| line.contains("built in")) {
             let mut words = line.split_whitespace();
             let place = match words.next() {
@@ -377,7 +410,7 @@ mod tests {
             "connections:\n  \"a\\nb\":\n    accepter: tcp,1\n    connector: serialdev,/dev/x\n    \
                            options:\n      banner: \"\\x1b[0m\"\n",
         );
-        let text = text(&ports);
+        let text = shown(&ports);
         assert!(text.starts_with("port a\\nb  (t:2:3)\n"), "{text}");
         assert!(text.contains("\\u{1b}[0m") && !text.contains('\u{1b}'), "{text}");
         let column = |line: &&str| line.find("built in");

@@ -136,22 +136,31 @@ fn default_keys(file: &mut RawFile, dir: &Path) {
     }
 }
 
+/// What one text holds.
+pub(super) struct Text {
+    pub(super) file: RawFile,
+    /// What is wrong with it.
+    pub(super) diagnostics: Vec<Diagnostic>,
+    /// Files that it includes, themselves or in turn, each with the place that names it.
+    pub(super) inclusions: Vec<(Span, Arc<Source>)>,
+}
+
 /// Reads one text that is there already; `path` decides where included files are looked for.
-pub(super) fn load_source(source: &Arc<Source>, path: &Path) -> (RawFile, Vec<Diagnostic>) {
-    let (mut file, mut diagnostics) = match recognise(&source.text, path) {
+pub(super) fn load_source(source: &Arc<Source>, path: &Path) -> Text {
+    let (mut file, mut diagnostics, inclusions) = match recognise(&source.text, path) {
         Format::Yaml => {
             let mut session = yaml::Session::default();
             session.read(source, Some(path));
-            (session.file, session.diagnostics)
+            (session.file, session.diagnostics, session.inclusions)
         }
         Format::Legacy => {
             let mut session = legacy::Session::default();
             session.read(source);
-            (session.file, session.diagnostics)
+            (session.file, session.diagnostics, Vec::new())
         }
     };
     drop_duplicates(&mut file, &mut diagnostics);
-    (file, diagnostics)
+    Text { file, diagnostics, inclusions }
 }
 
 /// Keeps the first diagnostics and every fatal one: nobody reads thousands.

@@ -11,17 +11,21 @@ mod connection;
 mod connector;
 mod layers;
 mod leds;
+mod matching;
 mod report;
 mod rotator;
 mod serial;
 
+pub(crate) use serial::mode_of as line_mode;
+
 use super::error::{Diagnostic, Severity, Span};
 use super::options;
-use super::raw::{RawConnection, RawFile, RawValue, Spanned};
+use super::raw::{RawConnection, RawFile, RawRotator, RawValue, Spanned};
 use super::{Config, Options};
 use ipnet::IpNet;
 pub(super) use layers::is_idle;
 pub use report::Written;
+pub(super) use rotator::OPTIONS as ROTATOR_OPTIONS;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -57,8 +61,19 @@ pub struct Trace<'a> {
     pub origins: Vec<Written>,
 }
 
-/// [`resolve`] with the origins of what is in the configuration, one entry for each connection.
-pub fn resolve_traced(raw: &RawFile) -> (Config, Vec<Diagnostic>, Vec<Trace<'_>>) {
+/// Where the values of a configuration were written, one entry for each thing that is in it.
+#[derive(Debug, Default)]
+pub struct Traces<'a> {
+    /// Of the connections.
+    pub connections: Vec<Trace<'a>>,
+    /// Of the rotators: as written, and their options.
+    pub rotators: Vec<(&'a RawRotator, Vec<Written>)>,
+    /// Of the types in the admin port's accepter.
+    pub admin: Vec<Written>,
+}
+
+/// [`resolve`] with the origins of what is in the configuration.
+pub fn resolve_traced(raw: &RawFile) -> (Config, Vec<Diagnostic>, Traces<'_>) {
     resolve_with(raw, services(), true)
 }
 
@@ -67,9 +82,9 @@ fn services() -> String {
 }
 
 /// [`resolve_traced`] with the text of `/etc/services` as an argument, and origins only on demand.
-fn resolve_with(raw: &RawFile, services: String, trace: bool) -> (Config, Vec<Diagnostic>, Vec<Trace<'_>>) {
+fn resolve_with(raw: &RawFile, services: String, trace: bool) -> (Config, Vec<Diagnostic>, Traces<'_>) {
     let mut diagnostics = Vec::new();
-    let mut traces = Vec::new();
+    let mut traces = Traces::default();
     let (metrics, allow) = settings(raw, &mut diagnostics);
     let allow_span =
         raw.settings.iter().rfind(|(path, _)| path.value == "allow").map(|(path, _)| path.span.clone());
@@ -95,7 +110,7 @@ fn resolve_with(raw: &RawFile, services: String, trace: bool) -> (Config, Vec<Di
         names.insert(&name.value, &name.span);
         let resolved = connection::resolve(connection, &common);
         if trace && resolved.connection.is_some() {
-            traces.push(Trace { raw: connection, origins: resolved.origins });
+            traces.connections.push(Trace { raw: connection, origins: resolved.origins });
         }
         config.connections.extend(resolved.connection.map(|mut connection| {
             // in a long file most have the same, and a copy would be the largest part of a port
@@ -120,11 +135,15 @@ fn resolve_with(raw: &RawFile, services: String, trace: bool) -> (Config, Vec<Di
             );
             continue;
         }
-        let (resolved, found) = rotator::resolve(rotator, &config.connections, &written, &common);
+        let (resolved, found, origins) = rotator::resolve(rotator, &config.connections, &written, &common);
+        if resolved.is_some() {
+            traces.rotators.push((rotator, origins));
+        }
         config.rotators.extend(resolved.map(Arc::new));
         diagnostics.extend(found);
     }
-    let (admin, found) = admin::resolve(&raw.admins, &common);
+    let (admin, found, origins) = admin::resolve(&raw.admins, &common);
+    traces.admin = origins;
     config.admin = admin.map(Arc::new);
     diagnostics.extend(found);
     // A default in force for many connections says the same thing for each of them.
@@ -191,3 +210,7 @@ mod tests_files;
 #[cfg(test)]
 #[path = "resolve/tests_connectors.rs"]
 mod tests_connectors;
+
+#[cfg(test)]
+#[path = "resolve/tests_match.rs"]
+mod tests_match;

@@ -12,7 +12,7 @@ pub(in crate::config) mod outline;
 mod tests;
 
 use super::error::{Diagnostic, Severity, Source, Span};
-use super::load::{self, Format};
+use super::load::{self, Format, Text};
 use super::options::{self, Kind, Place, Row, Status};
 use super::raw::{RawConnection, RawFile};
 use super::resolve;
@@ -48,7 +48,7 @@ impl Conversion {
 /// are looked for beside it.
 pub fn convert(text: &str, name: &str, path: &Path) -> Conversion {
     let source = Arc::new(Source::new(name, text));
-    let (raw, diagnostics) = load::load_source(&source, path);
+    let Text { file: raw, diagnostics, inclusions } = load::load_source(&source, path);
     let (config, more) = resolve::resolve(&raw);
     let mut context = Context::new(&source, &raw, &config, diagnostics.into_iter().chain(more));
     let mut body = match load::recognise(text, path) {
@@ -56,6 +56,7 @@ pub fn convert(text: &str, name: &str, path: &Path) -> Conversion {
         Format::Legacy => legacy::convert::outline(&source, &mut context),
     };
     let mut remarks = context.diagnostics;
+    remarks.extend(inclusions.iter().filter_map(|(span, file)| left_behind(span, file)));
     let (mut text, mut found) = checked(&body, name, path, &config);
     if model::replace(&mut body, &config, &found.connections) {
         (text, found) = checked(&body, name, path, &config);
@@ -64,10 +65,19 @@ pub fn convert(text: &str, name: &str, path: &Path) -> Conversion {
     Conversion { text, remarks }
 }
 
+/// What is to be said about an included file, which stays as it is: nothing if it needs no conversion.
+fn left_behind(span: &Span, file: &Arc<Source>) -> Option<Diagnostic> {
+    yaml::convert::is_first_version(file).then(|| {
+        let message = format!("{} is included and not converted with this file", file.name);
+        Diagnostic::new(Severity::Warning, span.clone(), message)
+            .help("it is of version 1: convert it too, and put the result in its place")
+    })
+}
+
 /// The text of an outline, and what it does in another way than it should.
 fn checked(body: &Body, name: &str, path: &Path, before: &Config) -> (String, compare::Differences) {
     let result = Arc::new(Source::new(name, outline::write(body)));
-    let (raw, _) = load::load_source(&result, path);
+    let raw = load::load_source(&result, path).file;
     let (after, _) = resolve::resolve(&raw);
     (result.text.clone(), compare::compare(before, &after))
 }

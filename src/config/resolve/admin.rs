@@ -1,7 +1,7 @@
 //! The admin port: an accepter, and options that all are refused.
 
 use super::layers::Default;
-use super::report::{Finished, Report};
+use super::report::{Finished, Report, Written};
 use super::{Common, accepter, scalar};
 use crate::config::error::{Diagnostic, Severity, Span};
 use crate::config::options::{self, Place, Row};
@@ -15,9 +15,9 @@ const NAME: &str = "admin";
 const WRAP_NAME: &str = "ser2net-control";
 
 /// Resolves the first of the admin ports; the others are mistakes.
-pub(super) fn resolve(raw: &[RawAdmin], common: &Common) -> (Option<Admin>, Vec<Diagnostic>) {
-    let Some((first, others)) = raw.split_first() else { return (None, Vec::new()) };
-    let mut report = Report::new(NAME, true, false);
+pub(super) fn resolve(raw: &[RawAdmin], common: &Common) -> (Option<Admin>, Vec<Diagnostic>, Vec<Written>) {
+    let Some((first, others)) = raw.split_first() else { return (None, Vec::new(), Vec::new()) };
+    let mut report = Report::new(NAME, true, common.trace);
     let mut defaults = Vec::new();
     for option in &first.defaults {
         let written = option.name.value.as_str();
@@ -54,7 +54,7 @@ pub(super) fn resolve(raw: &[RawAdmin], common: &Common) -> (Option<Admin>, Vec<
     {
         tcp.wrap_name = WRAP_NAME.into();
     }
-    let Finished { failed, mut diagnostics, origins: _ } = report.finish();
+    let Finished { failed, mut diagnostics, origins } = report.finish();
     // it is no connection; with this the converter leaves the whole of it out
     for diagnostic in &mut diagnostics {
         diagnostic.connection = None;
@@ -74,7 +74,7 @@ pub(super) fn resolve(raw: &[RawAdmin], common: &Common) -> (Option<Admin>, Vec<
         );
     }
     let admin = accepter.filter(|_| !failed).map(|accepter| Admin { accepter, allow: common.allow.clone() });
-    (admin, diagnostics)
+    (admin, diagnostics, origins)
 }
 
 /// An option that asks for a login.

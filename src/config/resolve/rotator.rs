@@ -1,7 +1,7 @@
 //! Rotators: an accepter and the connections that it leads to.
 
 use super::connection::{default, explicit};
-use super::report::{Finished, Report};
+use super::report::{Finished, Report, Written};
 use super::{Common, accepter};
 use crate::config::error::Diagnostic;
 use crate::config::options::{self, Place};
@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 /// Options of a connection that a rotator has too (ser2net.yaml(5), "ROTATOR"; the last four are
 /// serbroker's).
-const OPTIONS: [&str; 8] = [
+pub(in crate::config) const OPTIONS: [&str; 8] = [
     "accepter-retry-time",
     "authdir",
     "pamauth",
@@ -29,13 +29,16 @@ pub(super) fn resolve(
     connections: &[Arc<Connection>],
     written: &HashSet<&str>,
     common: &Common,
-) -> (Option<Rotator>, Vec<Diagnostic>) {
-    let mut report = Report::new(&raw.name.value, true, false);
+) -> (Option<Rotator>, Vec<Diagnostic>, Vec<Written>) {
+    let mut report = Report::new(&raw.name.value, true, common.trace);
     if raw.name.value.is_empty() {
         report.error(raw.name.span.clone(), "the rotator has no name", None);
     }
     let mut options = common.options.clone();
     options.allow.clone_from(&common.allow);
+    if let (Some(span), Some(row)) = (&common.allow_span, options::find(Place::Connection, "allow")) {
+        report.origin(row, None, span, true);
+    }
     let mut layer_defaults = Vec::new();
     for option in raw.defaults.iter().filter(|option| concerns_rotators(option)) {
         default(option, &mut options, &mut layer_defaults, common, &mut report);
@@ -90,7 +93,7 @@ pub(super) fn resolve(
         let help = Some("name the connections: connections: [con1, con2]".into());
         report.error(raw.name.span.clone(), "a rotator without connections", help);
     }
-    let Finished { failed, mut diagnostics, origins: _ } = report.finish();
+    let Finished { failed, mut diagnostics, origins } = report.finish();
     for diagnostic in &mut diagnostics {
         diagnostic.message = format!("rotator {}: {}", raw.name.value, diagnostic.message);
         diagnostic.connection = None;
@@ -101,7 +104,7 @@ pub(super) fn resolve(
         members,
         options,
     });
-    (rotator, diagnostics)
+    (rotator, diagnostics, origins)
 }
 
 fn is_known(name: &str) -> bool {

@@ -69,6 +69,15 @@ fn read(source: &Arc<Source>) -> (Vec<(Node, Option<Node>)>, usize) {
     (entries, end)
 }
 
+/// A file has entries of version 1, or does not hold YAML at all.
+pub(in crate::config) fn is_first_version(source: &Arc<Source>) -> bool {
+    let (entries, _) = read(source);
+    entries.iter().any(|(key, _)| match &key.kind {
+        Kind::Scalar { text, .. } => MAIN_KEYS.contains(&(text.trim(), Version::One)),
+        _ => false,
+    })
+}
+
 fn documents(builder: &mut Builder, entries: &mut Vec<(Node, Option<Node>)>) -> Result<(), SyntaxError> {
     loop {
         let first = builder.next()?;

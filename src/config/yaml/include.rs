@@ -136,6 +136,7 @@ impl Session {
             return;
         }
         let source = Arc::new(Source::new(shown, text));
+        self.inclusions.push((span.clone(), Arc::clone(&source)));
         self.read(&source, Some(path));
     }
 }

@@ -60,6 +60,8 @@ pub(super) struct Session {
     pub(super) file: RawFile,
     /// What is wrong with it.
     pub(super) diagnostics: Vec<Diagnostic>,
+    /// Files that were included, each with the place that names it.
+    pub(super) inclusions: Vec<(Span, Arc<Source>)>,
     names: Names,
     /// `default:` values in force, named `class:name`.
     defaults: Vec<RawOption>,
