@@ -33,11 +33,11 @@ impl Attached {
         }
     }
 
-    /// See [`Device::poll_gone`]. The end of other connectors is noticed by reading.
+    /// See [`Device::poll_gone`]. The end of what is no serial device is noticed by reading.
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<IoFailure> {
         match self {
             Self::Serial(device) => device.poll_gone(cx),
-            Self::Channel(_) => Poll::Pending,
+            Self::Channel(channel) => channel.poll_gone(cx),
         }
     }
 

@@ -12,6 +12,7 @@
 //! A client that is read is also seen to leave.
 
 use super::actor::{Phase, Port};
+use super::attached::Attached;
 use super::device::{DeviceState, Last, Refused};
 use crate::config::Cable;
 use crate::config::connector::Target;
@@ -293,6 +294,17 @@ impl Port {
             }
         }
         config
+    }
+
+    /// The same for a device with filters, which has just been opened as the configuration says. What
+    /// it refuses of that, it does without.
+    pub(super) fn resume_through(&self, channel: &mut Attached) {
+        let Some(config) = self.conn.connector.device() else { return };
+        let wanted = self.resumed(config);
+        if wanted != *config {
+            let _ = channel.apply(&wanted.line);
+            let _ = channel.set_modem(wanted.dtr, wanted.rts);
+        }
     }
 
     /// The device is open: nobody waits for it any more.

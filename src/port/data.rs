@@ -266,10 +266,13 @@ impl Port {
         self.poll_batch(cx);
         if self.device_may_send() {
             self.read_device(cx);
-        } else if let Some(open) = self.dev.open()
-            && let Poll::Ready(error) = open.device.poll_gone(cx)
-        {
-            self.device_lost(cx, &error);
+        } else {
+            if let Some(open) = self.dev.open()
+                && let Poll::Ready(error) = open.device.poll_gone(cx)
+            {
+                self.device_lost(cx, &error);
+            }
+            self.hear_far_line(cx);
         }
         self.judge_slow();
     }

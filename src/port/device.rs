@@ -207,6 +207,7 @@ impl Port {
                 match result {
                     Ok(channel) => {
                         let mut channel = Attached::Channel(channel);
+                        self.resume_through(&mut channel);
                         let line = channel.settings().unwrap_or_else(|| self.conn.connector.line());
                         self.opened(cx, channel, line);
                     }
