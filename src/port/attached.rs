@@ -38,7 +38,7 @@ impl Attached {
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<IoFailure> {
         match self {
             Self::Serial(device) => device.poll_gone(cx),
-            Self::Channel(_) => Poll::Pending,
+            Self::Channel(channel) => channel.poll_gone(cx),
         }
     }
 
@@ -57,6 +57,14 @@ impl Attached {
                 Poll::Ready(result) => result,
                 Poll::Pending => Ok(()),
             },
+        }
+    }
+
+    /// Filters in front of a serial device hold something that it has not taken yet.
+    pub(super) fn holds_back(&mut self, cx: &mut Context<'_>) -> bool {
+        match self {
+            Self::Serial(_) => false,
+            Self::Channel(channel) => channel.device().is_some() && channel.poll_flush(cx).is_pending(),
         }
     }
 
