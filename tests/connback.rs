@@ -4,11 +4,13 @@
 
 mod support;
 
-use std::net::TcpListener;
+use std::io::Write;
+use std::net::{TcpListener, UdpSocket};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use support::net::{Client, End};
 use support::pty::Pty;
-use support::{Broker, PATIENCE, connection, free_port, until};
+use support::{Broker, PATIENCE, Process, connection, free_port, tools, until};
 
 /// A listener that is connected back to.
 struct Home(TcpListener);
@@ -162,6 +164,72 @@ fn telnet_is_spoken_and_remaddr_knows_addresses_to_connect_to() {
     let mut telnet = home.accept();
     assert_eq!(telnet.receive(opening.len() + 3), [&opening[..], b"\xff\xff!"].concat());
     assert_eq!(other.accept().receive(2), b"\xff!");
+}
+
+#[test]
+fn datagrams_go_back_and_forth() {
+    let (pty, home) = (Pty::new(), UdpSocket::bind("127.0.0.1:0").unwrap());
+    home.set_read_timeout(Some(PATIENCE)).unwrap();
+    let address = home.local_addr().unwrap().port();
+    for (telnet, opening) in [
+        ("", &b""[..]),
+        ("telnet,", b"\xff\xfb\x03\xff\xfd\x03\xff\xfb\x01\xff\xfe\x01\xff\xfd\x00\xff\xfb\x00"),
+    ] {
+        let option = format!("connback: '{telnet}udp,127.0.0.1,{address}'");
+        let accepter = format!("tcp,127.0.0.1,{}", free_port());
+        let broker =
+            Broker::start(&connection("back", &accepter, pty.path(), &[&option, "chardelay: false"]));
+        broker.wait_device("back", true);
+        pty.write(b"hello");
+        let mut buffer = [0; 100];
+        let mut next = || {
+            let (count, from) = home.recv_from(&mut buffer).unwrap();
+            (buffer[..count].to_vec(), from)
+        };
+        if !opening.is_empty() {
+            assert_eq!(next().0, opening);
+        }
+        let (hello, from) = next();
+        assert_eq!(hello, b"hello");
+        home.send_to(b"answer", from).unwrap();
+        assert_eq!(pty.read(6), b"answer");
+        pty.write(b"more");
+        assert_eq!(next(), (b"more".to_vec(), from));
+    }
+}
+
+#[test]
+fn tls_goes_back_to_a_server_that_the_authority_signed() {
+    let Some(openssl) = tools::tool("openssl", "openssl") else { return };
+    let (pty, port) = (Pty::new(), free_port());
+    let dir = tempfile::tempdir().unwrap();
+    let (key, cert) = (dir.path().join("key"), dir.path().join("cert"));
+    let mut make = Command::new(&openssl);
+    make.args([
+        "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=home", "-keyout",
+    ]);
+    let made = make.arg(&key).arg("-out").arg(&cert).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let option = format!("connback: 'ssl(CA={}),tcp,127.0.0.1,{port}'", cert.display());
+    let accepter = format!("tcp,127.0.0.1,{}", free_port());
+    let options = [option.as_str(), "connector-retry-time: 1"];
+    let broker = Broker::start(&connection("back", &accepter, pty.path(), &options));
+    broker.wait_device("back", true);
+    // nobody is at home yet
+    pty.write(b"hello ");
+    broker.log.wait(&["cannot connect back to ssl", "refused"]);
+    let mut server = Command::new(openssl);
+    server
+        .args(["s_server", "-quiet", "-accept", &port.to_string(), "-key"])
+        .arg(&key)
+        .arg("-cert")
+        .arg(&cert);
+    let mut server = Process::start(server.stdin(Stdio::piped()));
+    broker.log.wait(&["connected back to ssl"]);
+    pty.write(b"there\n");
+    server.stdout.wait(&["hello there"]);
+    server.child.stdin.take().unwrap().write_all(b"answer").unwrap();
+    assert_eq!(pty.read(6), b"answer");
 }
 
 #[test]

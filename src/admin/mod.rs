@@ -281,8 +281,8 @@ mod tests {
         let addresses = [ListenAddress { family: Family::Any, host, port }].into();
         let (wrap, wrap_name) = (Wrap::Off, "ser2net-control".into());
         let listen = Listen::Tcp(TcpListen { addresses, nodelay: true, reuseaddr: true, wrap, wrap_name });
-        let listen = Arc::new(listen);
-        let accepter = Accepter { text: "x".into(), telnet: None, tls: None, filters: None, listen };
+        let accepter =
+            Accepter { text: "x".into(), telnet: None, tls: None, filters: None, listen: Arc::new(listen) };
         Arc::new(Admin { accepter, allow: None })
     }
 

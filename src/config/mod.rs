@@ -209,19 +209,35 @@ impl std::fmt::Display for Keepalive {
 pub struct ConnectBack {
     /// Telnet on the stream; this end is the one with the serial line, as on an accepter.
     pub telnet: bool,
-    /// Host name or address.
-    pub host: Arc<str>,
-    /// Port, not 0.
-    pub port: u16,
-    /// Address family of names.
-    pub family: Family,
+    /// What is below that.
+    pub to: Destination,
+}
+
+/// What is connected to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// A TCP service.
+    Tcp {
+        /// Address family of names.
+        family: Family,
+        /// Host name or address.
+        host: Arc<str>,
+        /// Port, not 0.
+        port: u16,
+    },
+    /// UDP, a Unix socket, or something with filters such as TLS.
+    Other(Arc<Dial>),
 }
 
 impl std::fmt::Display for ConnectBack {
     /// As one would write it.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { telnet, host, port, family } = self;
+        let Self { telnet, to } = self;
         let telnet = if *telnet { "telnet," } else { "" };
+        let (family, host, port) = match to {
+            Destination::Tcp { family, host, port } => (family, host, port),
+            Destination::Other(dial) => return write!(f, "{telnet}{}", dial.connector.text),
+        };
         let family = match family {
             Family::Any => "",
             Family::V4 => "ipv4,",

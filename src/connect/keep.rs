@@ -8,12 +8,16 @@ use crate::net::stream::Stream;
 use crate::serial::request::Request;
 use crate::serial::{Device, IoFailure};
 use std::fmt;
+use std::future::{Future, poll_fn};
 use std::mem::discriminant;
 use std::pin::Pin;
-use std::task::{Context, Poll};
-use tokio::time::{Sleep, sleep};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::time::{Sleep, sleep, timeout};
 use tracing::{info, warn};
 
+/// Time in which a device that is there is open.
+const FIRST_LIMIT: Duration = Duration::from_secs(1);
 /// Attempts in one poll before others have their turn, for a retry time of nothing.
 const ATTEMPTS: usize = 4;
 
@@ -67,6 +71,22 @@ impl Kept {
             news: None,
             discarded: 0,
         }
+    }
+
+    /// Waits for the end of the first attempt, but not long: line settings that clients ask for are in
+    /// force when they are told so, unless the device is not there.
+    pub(super) async fn first_attempt(&mut self) {
+        let attempt = poll_fn(|cx| {
+            if let State::Opening(opening) = &mut self.state {
+                match ready!(opening.as_mut().poll(cx)) {
+                    Ok(channel) => self.opened(channel),
+                    Err(error) => self.refused(&error),
+                }
+            }
+            Poll::Ready(())
+        });
+        // an attempt that takes longer goes on
+        let _ = timeout(FIRST_LIMIT, attempt).await;
     }
 
     /// What is below, if it is open.
@@ -188,12 +208,6 @@ impl Channel for Kept {
         Poll::Ready(Ok(data.len()))
     }
 
-    fn window(&mut self, columns: u16, rows: u16) {
-        if let Some(channel) = self.open() {
-            channel.window(columns, rows);
-        }
-    }
-
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), IoFailure>> {
         if let State::Open(channel) = &mut self.state
             && let Poll::Ready(Err(cause)) = channel.poll_flush(cx)
@@ -239,6 +253,12 @@ impl Channel for Kept {
         match std::mem::take(&mut self.discarded) {
             0 => self.open()?.event(),
             count => Some(Event::Discarded(count)),
+        }
+    }
+
+    fn window(&mut self, columns: u16, rows: u16) {
+        if let Some(channel) = self.open() {
+            channel.window(columns, rows);
         }
     }
 

@@ -151,7 +151,12 @@ pub(super) fn below(stack: Stack, depth: usize) -> Opening {
         };
         if let Filter::KeepOpen(options) = filter {
             // it opens by itself what is below it
-            return Ok(Box::new(Kept::new(options.clone(), stack, depth + 1)) as Box<dyn Channel>);
+            let is_device = matches!(stack.target(), Target::Serial(_));
+            let mut kept = Kept::new(options.clone(), stack, depth + 1);
+            if is_device {
+                kept.first_attempt().await;
+            }
+            return Ok(Box::new(kept) as Box<dyn Channel>);
         }
         let name = match &stack.target() {
             Target::Tcp(tcp) => tcp.remotes.first().map(|remote| Arc::clone(&remote.host)),

@@ -55,8 +55,10 @@ impl Datagrams {
             }
             UdpSocket::from_std(socket.into())
         };
-        let socket = make()
-            .map_err(|error| ConnectError::io(&format!("cannot set up UDP from {from} to {to}"), &error))?;
+        let failed = |error| ConnectError::io(&format!("cannot set up UDP from {from} to {to}"), &error);
+        let socket = make().map_err(failed)?;
+        // what is written first would wait for this, and become one datagram with what comes next
+        socket.writable().await.map_err(failed)?;
         Ok(Self { socket, to: from_all.then_some(to) })
     }
 }

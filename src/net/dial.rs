@@ -4,6 +4,7 @@ use super::names::Names;
 use super::peer::{Peer, Reached};
 use super::stream::Stream;
 use crate::config::Dial;
+use crate::config::connector::Target;
 use crate::connect::{self, Channel, ConnectError, Opening, Stack};
 use crate::serial::IoFailure;
 use std::fmt;
@@ -18,8 +19,6 @@ use tokio::time::{Instant, Sleep, sleep};
 
 /// Wait after the first failed attempt, or after a connection that did not last; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// How often a serial device that is being closed is asked whether its output is out.
-const DRAIN_LOOK: Duration = Duration::from_millis(10);
 /// A connection that lasted so long was one: the next attempt follows at once.
 const LASTED: Duration = Duration::from_secs(1);
 
@@ -138,25 +137,42 @@ impl Dialler {
     fn connected(&mut self, channel: Box<dyn Channel>) -> Event {
         let (held, gone) = oneshot::channel();
         self.state = State::Connected(gone, Instant::now());
-        let reached = Reached {
-            connector: self.dial.connector.text.to_string(),
-            address: self.dial.connector.remote_text(),
-        };
-        let dialled = Dialled { channel, _held: held, look: None };
-        Event::Client(Stream::Dialled(Box::new(dialled)), Peer::Dialled(Arc::new(reached)))
+        let (stream, peer) = client(channel, &self.dial, Some(held));
+        Event::Client(stream, peer)
     }
+}
+
+/// Connects once.
+///
+/// # Errors
+/// What stands in the way.
+pub async fn once(dial: Arc<Dial>, names: Arc<Names>) -> Result<(Stream, Peer), ConnectError> {
+    let channel = connect::open(Stack::dial(Arc::clone(&dial), names)).await?;
+    Ok(client(channel, &dial, None))
+}
+
+fn client(channel: Box<dyn Channel>, dial: &Dial, held: Option<oneshot::Sender<()>>) -> (Stream, Peer) {
+    let reached =
+        Reached { connector: dial.connector.text.to_string(), address: dial.connector.remote_text() };
+    let is_datagrams = matches!(dial.connector.target, Target::Udp(_));
+    let dialled = Dialled { channel, is_datagrams, _held: held };
+    (Stream::Dialled(Box::new(dialled)), Peer::Dialled(Arc::new(reached)))
 }
 
 /// A connection that was made, as a client. Dropping it has it made again.
 #[derive(Debug)]
 pub struct Dialled {
     channel: Box<dyn Channel>,
-    _held: oneshot::Sender<()>,
-    /// Next look at what a serial device has yet to send, while it is being closed.
-    look: Option<Pin<Box<Sleep>>>,
+    is_datagrams: bool,
+    _held: Option<oneshot::Sender<()>>,
 }
 
 impl Dialled {
+    /// Each write is a datagram.
+    pub(super) fn is_datagrams(&self) -> bool {
+        self.is_datagrams
+    }
+
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         let result = self.channel.poll_read(cx, buf);
         // news of a line at its far end are for nobody: this is the side of the clients
@@ -175,17 +191,9 @@ impl Dialled {
         self.channel.poll_flush(cx).map_err(broken)
     }
 
-    /// Ends the connection behind what was written, and a serial device when it has sent that.
+    /// Ends the connection behind what was written.
     pub(super) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        ready!(self.channel.poll_close(cx));
-        while let Some(device) = self.channel.device()
-            && device.left_to_send().is_ok_and(|left| left > 0)
-        {
-            let look = self.look.get_or_insert_with(|| Box::pin(sleep(DRAIN_LOOK)));
-            ready!(look.as_mut().poll(cx));
-            self.look = None;
-        }
-        Poll::Ready(())
+        self.channel.poll_close(cx)
     }
 }
 
@@ -200,7 +208,7 @@ fn broken(failure: IoFailure) -> io::Error {
 mod tests {
     use super::*;
     use crate::config::Connector;
-    use crate::config::connector::{Echo, Target, TcpConnect};
+    use crate::config::connector::{Echo, TcpConnect};
     use std::future::poll_fn;
 
     fn dial(target: Target, retry: Option<Duration>) -> Arc<Dial> {

@@ -3,7 +3,7 @@
 pub mod allow;
 mod bind;
 pub mod care;
-mod dial;
+pub mod dial;
 pub mod listener;
 pub mod names;
 pub mod peer;

@@ -119,6 +119,7 @@ impl Stream {
         match self {
             Self::Udp(_) => true,
             Self::Filtered(s) => s.is_datagrams(),
+            Self::Dialled(s) => s.is_datagrams(),
             _ => false,
         }
     }

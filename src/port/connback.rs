@@ -8,13 +8,16 @@
 use super::actor::{Phase, Port};
 use super::device::DeviceState;
 use super::session::Session;
-use crate::config::{ConnectBack, Family, Keepalive, Options};
+use crate::config::{ConnectBack, Destination, Family, Keepalive, Options};
 use crate::metrics::{CloseReason, DropDirection, DropReason};
-use crate::net::care;
+use crate::net::names::Names;
+use crate::net::peer::Peer;
 use crate::net::stream::Stream;
+use crate::net::{care, dial};
 use socket2::SockRef;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
@@ -41,13 +44,16 @@ enum Line {
     Connected,
 }
 
+/// What became of an attempt: a connection, or what stands in the way.
+type Attempt = Result<(Stream, Peer), String>;
+
 /// The connections that a port makes.
 #[derive(Debug)]
 pub(super) struct CallBack {
     lines: Vec<Line>,
     /// Pause after the next failure.
     pause: Duration,
-    attempts: JoinSet<(usize, io::Result<TcpStream>)>,
+    attempts: JoinSet<(usize, Attempt)>,
     /// What the device sent while not all were connected.
     kept: Vec<u8>,
     /// The device has sent something that is to be heard.
@@ -95,32 +101,51 @@ impl CallBack {
     }
 }
 
-/// Connects to an address; a name's addresses are tried one after the other.
-async fn connect(to: ConnectBack, keepalive: Option<Keepalive>) -> io::Result<TcpStream> {
+/// Connects.
+async fn connect(to: ConnectBack, keepalive: Option<Keepalive>, names: Arc<Names>) -> Attempt {
     let attempt = async {
-        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address of that family");
-        for address in tokio::net::lookup_host((&*to.host, to.port)).await? {
-            let fits = match to.family {
-                Family::Any => true,
-                Family::V4 => address.is_ipv4(),
-                Family::V6 | Family::V6Mapped => address.is_ipv6(),
-            };
-            if fits {
-                match TcpStream::connect(address).await {
-                    Ok(stream) => return Ok(stream),
-                    Err(error) => last = error,
-                }
+        match to.to {
+            Destination::Tcp { family, host, port } => {
+                let (stream, peer) = tcp(family, &host, port, keepalive).await.map_err(|e| e.to_string())?;
+                // telnet's urgent byte is read where it stands
+                SockRef::from(&stream).set_out_of_band_inline(to.telnet).map_err(|e| e.to_string())?;
+                Ok((Stream::Tcp(stream), peer.into()))
             }
+            Destination::Other(dial) => dial::once(dial, names).await.map_err(|e| e.to_string()),
         }
-        Err(last)
     };
-    let stream = tokio::time::timeout(CONNECT_LIMIT, attempt)
-        .await
-        .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut)))?;
-    stream.set_nodelay(true)?;
-    SockRef::from(&stream).set_out_of_band_inline(to.telnet)?;
-    care::set(&stream, keepalive);
-    Ok(stream)
+    let late = || Err(format!("no answer in {} s", CONNECT_LIMIT.as_secs()));
+    tokio::time::timeout(CONNECT_LIMIT, attempt).await.unwrap_or_else(|_| late())
+}
+
+/// Connects to an address; a name's addresses are tried one after the other.
+async fn tcp(
+    family: Family,
+    host: &str,
+    port: u16,
+    keepalive: Option<Keepalive>,
+) -> io::Result<(TcpStream, SocketAddr)> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address of that family");
+    for address in tokio::net::lookup_host((host, port)).await? {
+        let fits = match family {
+            Family::Any => true,
+            Family::V4 => address.is_ipv4(),
+            Family::V6 | Family::V6Mapped => address.is_ipv6(),
+        };
+        if !fits {
+            continue;
+        }
+        match TcpStream::connect(address).await {
+            Ok(stream) => {
+                stream.set_nodelay(true)?;
+                care::set(&stream, keepalive);
+                let peer = stream.peer_addr()?;
+                return Ok((stream, peer));
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 impl Port {
@@ -189,7 +214,8 @@ impl Port {
             {
                 *line = Line::Connecting;
                 let (to, keepalive) = (to.clone(), self.conn.options.keepalive);
-                callback.attempts.spawn(async move { (index, connect(to, keepalive).await) });
+                let names = Arc::clone(&self.env.names);
+                callback.attempts.spawn(async move { (index, connect(to, keepalive, names).await) });
                 self.moved = true;
             }
         }
@@ -225,7 +251,7 @@ impl Port {
                 continue;
             };
             let Some(to) = self.conn.options.connback.get(index).cloned() else { continue };
-            match result.and_then(|stream| stream.peer_addr().map(|peer| (stream, peer))) {
+            match result {
                 Ok((stream, peer)) => self.connected_back(cx, index, &to, stream, peer),
                 Err(error) => {
                     let pause = callback.pause;
@@ -242,8 +268,8 @@ impl Port {
         cx: &mut Context<'_>,
         index: usize,
         to: &ConnectBack,
-        stream: TcpStream,
-        peer: SocketAddr,
+        stream: Stream,
+        peer: Peer,
     ) {
         let Some(callback) = &mut self.callback else { return };
         callback.lines[index] = Line::Connected;
@@ -251,7 +277,7 @@ impl Port {
         info!(port = %self.name, %peer, "connected back to {to}");
         self.settled("connback");
         let telnet = to.telnet.then(|| self.conn.accepter.telnet.unwrap_or_default());
-        self.join_as(cx, Stream::Tcp(stream), peer.into(), telnet, Some(index));
+        self.join_as(cx, stream, peer, telnet, Some(index));
         let Some(callback) = &mut self.callback else { return };
         if !callback.complete() {
             return;
@@ -293,10 +319,8 @@ mod tests {
 
     #[test]
     fn the_newest_bytes_are_kept() {
-        let options = Options {
-            connback: vec![ConnectBack { telnet: false, host: "h".into(), port: 1, family: Family::Any }],
-            ..Options::default()
-        };
+        let to = Destination::Tcp { family: Family::Any, host: "h".into(), port: 1 };
+        let options = Options { connback: vec![ConnectBack { telnet: false, to }], ..Options::default() };
         let mut callback = CallBack::new(&options).unwrap();
         assert_eq!(callback.keep(b"old"), 0);
         assert_eq!(callback.keep(&vec![b'n'; KEPT - 1]), 2);

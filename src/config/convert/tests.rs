@@ -3,9 +3,9 @@ use crate::config::CharDelay;
 use crate::config::announce::{Announce, NetType};
 use crate::config::connector::{self, Directions, Filter, MsgDelim, RateLimit, TraceTap};
 use crate::config::{
-    Accepter, Admin, ClientFilters, ConnectBack, Connection, Connector, Family, Keepalive, Led, Listen,
-    ListenAddress, Options, RemoteRule, Rotator, SlowClient, StdioListen, TcpListen, TelnetOptions, Template,
-    TlsOptions, TraceFile, Traces, UdpListen, UnixListen, Wrap,
+    Accepter, Admin, ClientFilters, ConnectBack, Connection, Connector, Destination, Family, Keepalive, Led,
+    Listen, ListenAddress, Options, RemoteRule, Rotator, SlowClient, StdioListen, TcpListen, TelnetOptions,
+    Template, TlsOptions, TraceFile, Traces, UdpListen, UnixListen, Wrap,
 };
 use crate::serial::settings::{DeviceConfig, Flow, LineSettings, Parity, Rs485};
 use proptest::collection::vec;
@@ -229,7 +229,7 @@ fn policies() -> impl Strategy<Value = Options> {
     let keepalive = (1u32..=32_767, 1u32..=32_767, 1u32..=127)
         .prop_map(|(idle, interval, count)| Keepalive { idle, interval, count });
     let back = (any::<bool>(), "[a-z][a-z0-9]{0,3}\\.[a-z]{2}", 1u16..).prop_map(|(telnet, host, port)| {
-        ConnectBack { telnet, host: host.into(), port, family: Family::Any }
+        ConnectBack { telnet, to: Destination::Tcp { family: Family::Any, host: host.into(), port } }
     });
     let times = (seconds(), seconds(), of(0..=2_147_483_647u32), of(1u32..=86_400));
     (times, any::<[bool; 2]>(), slow, 4096usize..=67_108_864, of(keepalive), vec(back, 0..3)).prop_map(

@@ -39,8 +39,13 @@ pub(super) fn resolve(
         let span = sub_span(text, &ssl.map_or(0..0, |layer| layer.name.place.clone()));
         report.refused(span, "ssl on something else than tcp and unix", "put tcp or unix below ssl");
     }
-    let (tls, listen) = (tls.map(Box::new), Arc::new(listen));
-    Some(Accepter { text: text.value.as_str().into(), telnet, tls, filters, listen })
+    Some(Accepter {
+        text: text.value.as_str().into(),
+        telnet,
+        tls: tls.map(Box::new),
+        filters,
+        listen: Arc::new(listen),
+    })
 }
 
 fn filters(

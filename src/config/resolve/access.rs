@@ -6,13 +6,28 @@ use crate::config::gensio::{self, Problem, Side};
 use crate::config::options;
 use crate::config::raw::RawValue;
 use crate::config::yaml::de::{self, ValueError};
-use crate::config::{ConnectBack, Family, Keepalive, RemoteRule};
+use crate::config::{ConnectBack, Destination, Family, Keepalive, RemoteRule};
 use ipnet::IpNet;
 use serde::Deserialize;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::ops::Range;
 
 /// What `remaddr` says: who may connect, and who is connected to.
-type Remote = (Vec<RemoteRule>, Vec<ConnectBack>);
+type Remote = (Vec<RemoteRule>, Vec<Back>);
+
+/// Something to connect to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Back {
+    /// A TCP service.
+    Ready(ConnectBack),
+    /// What these bytes of the value describe as a connector.
+    Other {
+        /// With telnet on it.
+        telnet: bool,
+        /// Where it stands.
+        place: Range<usize>,
+    },
+}
 
 /// Reads the value of `remaddr`: `[!][tcp,|udp,][ipv4,|ipv6,]host[/bits],port`, separated by `;`.
 /// Names are looked up now; each of their addresses becomes a rule. With a `!` it is an address
@@ -41,8 +56,9 @@ fn entries(text: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// Reads the value of `connback`: `[telnet,][tcp,][ipv4,|ipv6,]host,port`, separated by `;`.
-pub(super) fn connect_back(text: &str, services: &str) -> Result<Vec<ConnectBack>, Problem> {
+/// Reads the value of `connback`: `[telnet,][tcp,][ipv4,|ipv6,]host,port`, or connectors of a few other
+/// kinds in place of `tcp`; separated by `;`.
+pub(super) fn connect_back(text: &str, services: &str) -> Result<Vec<Back>, Problem> {
     let list: Result<Vec<_>, _> =
         entries(text).map(|(start, entry)| connect_back_entry(entry, start, services)).collect();
     match list {
@@ -51,7 +67,7 @@ pub(super) fn connect_back(text: &str, services: &str) -> Result<Vec<ConnectBack
     }
 }
 
-fn connect_back_entry(entry: &str, start: usize, services: &str) -> Result<ConnectBack, Problem> {
+fn connect_back_entry(entry: &str, start: usize, services: &str) -> Result<Back, Problem> {
     const HELP: &str = "write for instance tcp,host,2000 or telnet,tcp,host,2000";
     let moved = |mut problem: Problem| {
         problem.place = problem.place.start + start..problem.place.end + start;
@@ -59,32 +75,35 @@ fn connect_back_entry(entry: &str, start: usize, services: &str) -> Result<Conne
     };
     let wrong = |message: String| Problem::new(start..start + entry.len(), message).help(HELP);
     let stack = gensio::parse(entry, Side::Connector).map_err(moved)?;
-    let telnet = match stack.filters.as_slice() {
-        [] => false,
-        [layer] if layer.name.text == "telnet" => {
-            // which end speaks RFC 2217 and which is the server is no choice: this one has the line
-            if !layer.options.is_empty() {
-                return Err(wrong("telnet takes no options here".into()));
-            }
-            true
+    let (telnet, filters) = match stack.filters.split_first() {
+        // which end speaks RFC 2217 and which is the server is no choice: this one has the line
+        Some((layer, _)) if layer.name.text == "telnet" && !layer.options.is_empty() => {
+            return Err(wrong("telnet takes no options here".into()));
         }
-        [layer, ..] => {
-            let name = &layer.name.text;
-            return Err(wrong(format!("connections cannot be made through {name} in this version")));
-        }
+        Some((layer, rest)) if layer.name.text == "telnet" => (true, rest),
+        _ => (false, &stack.filters[..]),
     };
+    let possible = ["ssl", "trace", "ratelimit", "msgdelim"];
+    if let Some(other) = filters.iter().find(|layer| !possible.contains(&layer.name.text.as_str())) {
+        return Err(wrong(format!("connections cannot be made through {} here", other.name.text)));
+    }
     match stack.base.as_ref().map(|base| (base.name.text.as_str(), base.options.is_empty())) {
-        None | Some(("tcp", true)) => {}
-        Some(("tcp", false)) => return Err(wrong("tcp takes no options here".into())),
-        Some((other, _)) => {
-            return Err(wrong(format!("connections cannot be made to {other} in this version")));
+        None | Some(("tcp", true)) if filters.is_empty() => {}
+        None | Some(("tcp" | "udp" | "unix", _)) => {
+            let first = filters.first().or(stack.base.as_ref()).map(|layer| layer.name.place.start);
+            let begin = first.or(stack.tail.as_ref().map(|tail| tail.place.start)).unwrap_or(0);
+            return Ok(Back::Other { telnet, place: start + begin..start + entry.len() });
         }
+        Some((other, _)) => return Err(wrong(format!("connections cannot be made to {other}"))),
     }
     let Some(tail) = &stack.tail else { return Err(wrong("the address is missing".into())) };
     let list = address::parse_list(&tail.text, tail.place.start, services).map_err(moved)?;
     let [address] = list.as_slice() else { return Err(wrong("one address is wanted".into())) };
     if let Some(protocol) = address.protocol.as_ref().filter(|p| p.text != "tcp") {
-        return Err(wrong(format!("connections cannot be made to {} in this version", protocol.text)));
+        return Err(wrong(format!(
+            "connections cannot be made to {0} this way: write {0} first",
+            protocol.text
+        )));
     }
     let Some(host) = address.host.as_ref().filter(|host| host.text != "*") else {
         return Err(wrong("an address to connect to needs a host".into()));
@@ -92,7 +111,9 @@ fn connect_back_entry(entry: &str, start: usize, services: &str) -> Result<Conne
     if address.number == 0 {
         return Err(wrong("an address to connect to needs a port".into()));
     }
-    Ok(ConnectBack { telnet, host: host.text.as_str().into(), port: address.number, family: address.family })
+    let to =
+        Destination::Tcp { family: address.family, host: host.text.as_str().into(), port: address.number };
+    Ok(Back::Ready(ConnectBack { telnet, to }))
 }
 
 /// Reads the value of `keepalive`: `idle/interval/count`, seconds after which a silent client is
@@ -298,24 +319,45 @@ mod tests {
     #[test]
     fn addresses_to_connect_to() {
         let read = |text: &str| {
-            let show = |l: Vec<ConnectBack>| l.iter().map(ToString::to_string).collect::<Vec<_>>().join(";");
+            let one = |back: &Back| match back {
+                Back::Ready(back) => back.to_string(),
+                Back::Other { telnet, place } => format!("{telnet}:{}", &text[place.clone()]),
+            };
+            let show = |l: Vec<Back>| l.iter().map(one).collect::<Vec<_>>().join(";");
             connect_back(text, "http 80/tcp\n").map(show).map_err(|p| (p.place, p.message))
         };
         for (text, want) in [
             ("tcp,127.0.0.1,2000", "tcp,127.0.0.1,2000"),
             ("127.0.0.1,http", "tcp,127.0.0.1,80"),
             (" telnet,tcp,host.example,1 ;; tcp,ipv6,::1,2;", "telnet,tcp,host.example,1;tcp,ipv6,::1,2"),
+            ("udp,h.x,1;telnet,udp,h.x,2", "false:udp,h.x,1;true:udp,h.x,2"),
+            (
+                "telnet,ssl(CA=/c),tcp,h.x,1; ssl(CA=/c),h.x,1",
+                "true:ssl(CA=/c),tcp,h.x,1;false:ssl(CA=/c),h.x,1",
+            ),
+            ("unix,/run/x;tcp(nodelay),h.x,1", "false:unix,/run/x;false:tcp(nodelay),h.x,1"),
         ] {
             assert_eq!(read(text).as_deref(), Ok(want), "{text}");
         }
-        for text in ["", ";", "tcp", "tcp,2000", "tcp,h.x,0", "udp,h.x,1", "ssl,tcp,h.x,1", "tcp,h.x,1,h.y,2"]
-        {
+        for text in [
+            "",
+            ";",
+            "tcp",
+            "tcp,2000",
+            "tcp,h.x,0",
+            "ipv4,udp,h.x,1",
+            "telnet,telnet,tcp,h.x,1",
+            "keepopen,tcp,h.x,1",
+            "echo",
+            "tcp,h.x,1,h.y,2",
+        ] {
             assert!(read(text).is_err(), "{text}");
         }
-        let (place, _) = read("tcp,h.x,1; udp,h.x,1").unwrap_err();
+        let (place, _) = read("tcp,h.x,1; pty,h.x,1").unwrap_err();
         assert_eq!(place, 11..20);
         let (rules, back) = remote_rules("127.0.0.1,0;!host.example,7", "").unwrap();
-        assert_eq!((rules.len(), back[0].to_string()), (1, "tcp,host.example,7".to_owned()));
+        let Back::Ready(back) = &back[0] else { panic!("{back:?}") };
+        assert_eq!((rules.len(), back.to_string()), (1, "tcp,host.example,7".to_owned()));
     }
 
     #[test]

@@ -1,14 +1,16 @@
 //! One connection: its options, then its accepter and connector.
 
-use super::access;
+use super::access::{self, Back};
 use super::layers::{Default, described, is_idle, nearest_way};
-use super::report::{Finished, Report, Written};
+use super::report::{Finished, Report, Written, sub_span};
 use super::{Common, accepter, connector, leds, scalar};
 use crate::config::announce::{self, Announce, NetType};
 use crate::config::error::{Diagnostic, Span};
 use crate::config::options::{self, Place, Row, Status, Value};
 use crate::config::raw::{Origin, RawConnection, RawOption, RawValue, Spanned};
-use crate::config::{CharDelay, Connection, Options, SlowClient, Template, Traces};
+use crate::config::{
+    CharDelay, ConnectBack, Connection, Destination, Dial, Options, SlowClient, Template, Traces,
+};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -289,7 +291,7 @@ fn remaddr(
             } else {
                 options.remaddr.extend(rules);
             }
-            options.connback.extend(back);
+            options.connback.extend(resolved(back, &spanned, common, report));
         }
         Err(problem) => report.problem(&spanned, problem),
     }
@@ -298,9 +300,30 @@ fn remaddr(
 fn connback(text: &str, span: &Span, options: &mut Options, common: &Common, report: &mut Report) {
     let spanned = Spanned { value: text.to_owned(), span: span.clone() };
     match access::connect_back(text, &common.services) {
-        Ok(list) => options.connback.extend(list),
+        Ok(list) => options.connback.extend(resolved(list, &spanned, common, report)),
         Err(problem) => report.problem(&spanned, problem),
     }
+}
+
+/// Makes connectors of what is connected to otherwise than by plain TCP.
+fn resolved(
+    list: Vec<Back>,
+    text: &Spanned<String>,
+    common: &Common,
+    report: &mut Report,
+) -> Vec<ConnectBack> {
+    let one = |back| match back {
+        Back::Ready(back) => Some(back),
+        Back::Other { telnet, place } => {
+            let piece =
+                Spanned { value: text.value.get(place.clone())?.to_owned(), span: sub_span(text, &place) };
+            let connector =
+                report.untraced(|report| connector::resolve(&piece, &[], &common.services, report))?;
+            let dial = Dial { owner: report.name().into(), connector, retry: None };
+            Some(ConnectBack { telnet, to: Destination::Other(Arc::new(dial)) })
+        }
+    };
+    list.into_iter().filter_map(one).collect()
 }
 
 /// Stores a value that was read. Rows that have no field here are not active.
