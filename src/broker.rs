@@ -193,6 +193,7 @@ impl Broker {
             signature: signature.unwrap_or(DEFAULT_SIGNATURE).into(),
             traces: Arc::default(),
             leds: Arc::default(),
+            hotplug: Arc::default(),
         });
         let (asking, requests) = Requests::channel();
         let admin = admin::Server::new(asking, Arc::clone(&env.events), Arc::clone(&env.names));

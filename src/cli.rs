@@ -5,11 +5,13 @@
 //! default files, its rule for `-c` together with `-C` and `-Y`. Parsing is pure: nothing is opened,
 //! printed or ended here.
 //!
-//! `-v` prints the version under both names, as in ser2net, so that scripts which probe with it work;
-//! `-l` is what makes the log more talkative.
+//! `-v` prints the version under both names, as in ser2net, so that scripts which probe with it work:
+//! under that name it is [`SER2NET_VERSION`]. `-l` is what makes the log more talkative.
 
+mod attach;
 mod ser2net;
 
+use crate::attach::Attach;
 use crate::commands::{Detail, Output};
 use clap::error::ErrorKind;
 use clap::{ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -24,6 +26,10 @@ pub enum Personality {
     /// ser2net's.
     Ser2net,
 }
+
+/// The version of ser2net whose arguments and files are understood, which programs that start it ask
+/// for (labgrid writes another configuration for those before 4.2.0).
+const SER2NET_VERSION: &str = "4.6.7";
 
 impl Personality {
     /// By the last part of `argv[0]`.
@@ -80,6 +86,20 @@ pub enum Command {
         file: PathBuf,
         /// Where the result goes.
         output: Output,
+    },
+    /// List the serial ports of this machine.
+    Ports {
+        /// Configuration whose connections are told; `None`: the default file, if there is one.
+        config: Option<PathBuf>,
+        /// As JSON.
+        json: bool,
+    },
+    /// Make a far port a terminal of this machine.
+    Attach {
+        /// Which, and how.
+        options: Box<Attach>,
+        /// See [`RunOptions::verbosity`].
+        verbosity: u8,
     },
     /// Run on simulated devices.
     Demo {
@@ -220,6 +240,18 @@ enum Sub {
         #[arg(long = "force", requires = "output")]
         force: bool,
     },
+    /// List the serial ports of this machine: what they are, who has them, who may
+    Ports {
+        /// Configuration whose connections are told [default: the first of the files below]
+        #[arg(short = 'c', long = "config", value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Print JSON
+        #[arg(long = "json")]
+        json: bool,
+    },
+    /// Make a port of a far server a local terminal that any program can open
+    #[command(after_help = attach::AFTER_HELP)]
+    Attach(attach::AttachArgs),
     /// Serve simulated devices on loopback and print commands to try; ends with Ctrl-C
     Demo {
         /// Log more; twice for still more
@@ -299,7 +331,11 @@ pub fn parse(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Result
         Cli::command().bin_name(personality.name()).try_get_matches_from(&arguments).map_err(mistake)?;
     let cli = Cli::from_arg_matches(&matches).map_err(mistake)?;
     if cli.run.version {
-        let text = format!("{} version {}\n", program.display(), env!("CARGO_PKG_VERSION"));
+        let version = match personality {
+            Personality::Serbroker => env!("CARGO_PKG_VERSION"),
+            Personality::Ser2net => SER2NET_VERSION,
+        };
+        let text = format!("{} version {version}\n", program.display());
         return Err(Exit { text, to_stderr: false, status: 0 });
     }
     match cli.command {
@@ -320,6 +356,11 @@ pub fn parse(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Result
                 }
                 Sub::Convert { file, output, force } => {
                     Command::Convert { file, output: Output { file: output, force } }
+                }
+                Sub::Ports { config, json } => Command::Ports { config, json },
+                Sub::Attach(args) => {
+                    let (options, verbosity) = args.options()?;
+                    Command::Attach { options: Box::new(options), verbosity }
                 }
                 Sub::Demo { verbose } => Command::Demo { verbosity: verbose },
             })

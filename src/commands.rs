@@ -1,14 +1,19 @@
-//! The subcommands that work on configuration files and then end: `check` and `convert`.
+//! The subcommands that look at something and then end: `check`, `convert` and `ports`.
 
-use crate::broker::Reading;
+use crate::broker::{self, Reading};
+use crate::cli::Personality;
+use crate::config::Config;
 use crate::config::convert::convert;
 use crate::config::explain::{self, Explanation, explain};
 use crate::config::files::{self, MAX_FILE};
 use crate::config::load::Inputs;
 use crate::config::render::render;
+use crate::ports::{self, Roots, Width};
+use crate::serial::sys;
 use serde::Serialize;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 /// How much `check` tells.
@@ -155,6 +160,42 @@ fn write_new(path: &Path, like: &Path, text: &[u8]) -> io::Result<()> {
     }
     file.write_all(text)?;
     file.sync_all()
+}
+
+/// Lists the serial ports of this machine on `out`, with the connections of `file`; without one, of the
+/// default file if there is one. False when `file` was named and cannot be used; the ports are listed
+/// all the same.
+///
+/// # Errors
+/// When nothing can be written to one of the two.
+pub fn ports(
+    file: Option<PathBuf>,
+    json: bool,
+    out: &mut (impl Write + AsRawFd),
+    errors: &mut impl Write,
+) -> io::Result<bool> {
+    let named = file.is_some();
+    let file = file.or_else(|| Personality::Serbroker.find_config(Path::exists));
+    let mut config = Config::default();
+    let mut good = true;
+    if let Some(file) = file {
+        let reading = broker::read(&Inputs { file: Some(file), ..Inputs::default() });
+        // mistakes in connections are for `check` to tell
+        if reading.is_fatal() {
+            good = !named;
+            errors.write_all(render(&reading.diagnostics).as_bytes())?;
+        }
+        config = reading.config;
+    }
+    let found = ports::list(&Roots::default(), &config);
+    if json {
+        serde_json::to_writer_pretty(&mut *out, &found)?;
+        writeln!(out)?;
+    } else {
+        let width = sys::columns(out).map_or(Width::Any, |columns| Width::Columns(columns.into()));
+        out.write_all(ports::text(&found, width).as_bytes())?;
+    }
+    Ok(good)
 }
 
 #[cfg(test)]

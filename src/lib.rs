@@ -12,6 +12,7 @@
 //! ports equal to it; [`port`] holds the task that owns one serial device and its sessions.
 
 pub mod admin;
+pub mod attach;
 pub mod broker;
 pub mod cli;
 pub mod clock;
@@ -20,6 +21,7 @@ pub mod config;
 pub mod connect;
 pub mod demo;
 pub mod descriptors;
+pub mod hotplug;
 pub mod http;
 pub mod led;
 pub mod log;
@@ -29,6 +31,7 @@ pub mod metrics;
 pub mod net;
 pub mod opening;
 pub mod port;
+pub mod ports;
 pub mod process;
 pub mod reconcile;
 pub mod rotator;

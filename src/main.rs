@@ -1,5 +1,6 @@
 //! The `serbroker` program: arguments, configuration, background, runtime, run.
 
+use serbroker::attach;
 use serbroker::broker::{Broker, Sources};
 use serbroker::cli::{self, Command, RunOptions};
 use serbroker::commands;
@@ -27,6 +28,14 @@ fn main() -> ExitCode {
                 Ok(complete) => return status(complete),
                 Err(text) => Err(text),
             }
+        }
+        Ok(Command::Ports { config, json }) => {
+            // a closed pipe cannot be told about
+            return status(commands::ports(config, json, &mut stdout(), &mut stderr()).unwrap_or(false));
+        }
+        Ok(Command::Attach { options, verbosity }) => {
+            start_log(verbosity, Target::Stderr, "serbroker");
+            runtime(None).and_then(|runtime| finish(runtime, attach::run(*options)))
         }
         Ok(Command::Demo { verbosity }) => demo(verbosity),
         Err(exit) => {

@@ -7,6 +7,7 @@ use crate::config::Connection;
 use crate::config::Listen;
 use crate::config::announce::{Announce, NetType};
 use crate::config::values::transport_name;
+use crate::serial;
 use mdns_sd::{Error, IfKind, ServiceDaemon, ServiceInfo};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -65,7 +66,10 @@ fn service(connection: &Connection, port: u16, announce: &Announce) -> Service {
         vec![("provider".to_owned(), "ser2net".to_owned()), ("gensiostack".to_owned(), stack(connection))];
     all.extend(texts.iter().filter_map(|text| text.split_once('=')).map(|(n, v)| (n.into(), v.into())));
     if *attributes {
-        all.extend(of_device(Path::new(&**device), Path::new(TERMINALS)));
+        // one that is found by a rule is what it is now
+        let node = connection.connector.device().and_then(serial::node_now);
+        let node = node.as_deref().unwrap_or(device);
+        all.extend(of_device(Path::new(node), Path::new(TERMINALS)));
     }
     let by_default = if matches!(*connection.accepter.listen, Listen::Udp(_)) { DATAGRAMS } else { SERVICE };
     let domain = domain.as_deref().unwrap_or("local").trim_matches('.');

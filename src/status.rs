@@ -255,11 +255,21 @@ impl PortReporter {
         if reason != DeviceFailure::Lost {
             self.shared.metrics.device_open_failed(reason);
         }
+        self.absent(reason, detail);
+    }
+
+    /// The device was looked for and is not there, or not to be used. Nobody has tried to open it.
+    pub fn absent(&self, reason: DeviceFailure, detail: String) {
         let mut now = lock(&self.shared.now);
         now.fault = Some((reason, detail));
         now.state = PortState::Failed;
         drop(now);
         self.shared.metrics.state(PortState::Failed, Some(reason));
+    }
+
+    /// Why the device is bad; `None` while it is not known to be.
+    pub fn fault(&self) -> Option<DeviceFailure> {
+        lock(&self.shared.now).fault.as_ref().map(|(reason, _)| *reason)
     }
 
     /// A client was turned away.

@@ -148,7 +148,7 @@ impl Supervisor {
     async fn step(&mut self, step: Step) {
         match step {
             Step::Start(connection) => {
-                let (handle, task) = port::start(connection.clone(), self.env.clone());
+                let (handle, task) = port::start(connection.clone(), Arc::clone(&self.env));
                 let running = Running { connection: Arc::clone(&connection), handle, task };
                 self.running.insert(connection.name.clone(), running);
                 self.tell(connection);

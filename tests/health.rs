@@ -100,8 +100,9 @@ fn readiness_follows_the_device_and_says_why() {
         Broker::start(&connection("usb", &format!("tcp,127.0.0.1,{port}"), link.to_str().unwrap(), &[]));
     let (status, body) = get(broker.health, "/healthz").unwrap();
     assert!(status == 200 && body.contains("\"ok\""), "{body}");
-    // nobody has wanted the device yet, so nothing is known of it
-    assert_eq!(ready(&broker).0, 200);
+    // nobody has wanted the device yet; that it is not there can be known all the same
+    wait_for("the absence", || ready(&broker).0 == 503);
+    assert_eq!(broker.metric("serbroker_port_device_open_failures_total", &[]), 0);
 
     let (text, _) = Client::connect(port).rest();
     assert_eq!(text, b"Device open failure: Value or file not found\r\n");

@@ -61,6 +61,7 @@ fn each_direction_lights_its_own_led() {
         signature: "test".into(),
         traces: Arc::default(),
         leds: Arc::clone(&leds),
+        hotplug: Arc::default(),
         events: Arc::default(),
         wrap: serbroker::net::wrap::Files::default(),
         stdio_left: Arc::default(),

@@ -112,6 +112,7 @@ fn start(runtime: &Runtime, text: String) -> Result<(port::Handle, tokio::task::
         signature: "data_path".into(),
         traces: Arc::default(),
         leds: Arc::default(),
+        hotplug: Arc::default(),
     });
     let _inside = runtime.enter();
     Ok(port::start(connection, env))

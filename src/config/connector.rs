@@ -46,15 +46,6 @@ impl Connector {
         self.device().map_or_else(LineSettings::default, |device| device.line)
     }
 
-    /// The longest pause that the filters make on purpose.
-    pub fn pause(&self) -> Duration {
-        let pause = |filter: &Filter| match filter {
-            Filter::RateLimit(RateLimit { length: _, delay }) => *delay,
-            _ => Duration::ZERO,
-        };
-        self.filters.iter().map(pause).max().unwrap_or_default()
-    }
-
     /// What ser2net calls the far end (`\I`): `ipv4,192.0.2.1,23` where an address is written, nothing
     /// for a serial device, the text itself for anything else.
     pub fn remote_text(&self) -> String {
@@ -70,6 +61,15 @@ impl Connector {
             Some((IpAddr::V6(ip), port)) => format!("ipv6,{ip},{port}"),
             None => self.text.to_string(),
         }
+    }
+
+    /// The longest pause that the filters make on purpose.
+    pub fn pause(&self) -> Duration {
+        let pause = |filter: &Filter| match filter {
+            Filter::RateLimit(RateLimit { length: _, delay }) => *delay,
+            _ => Duration::ZERO,
+        };
+        self.filters.iter().map(pause).max().unwrap_or_default()
     }
 
     /// What status and logs call it: the path of a serial device, the whole text of anything else.

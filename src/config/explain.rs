@@ -312,9 +312,7 @@ mod tests {
 
     fn shown(ports: &[Port]) -> String {
         let mut out = String::new();
-        for port in ports {
-            one(&mut out, port);
-        }
+        ports.iter().for_each(|port| one(&mut out, port));
         out
     }
 

@@ -160,6 +160,25 @@ pub struct Options {
     pub led_tx: Option<Arc<Led>>,
     /// Flashes when the device sends.
     pub led_rx: Option<Arc<Led>>,
+    /// What is done about a device that comes and goes; `None`: as [`Cable::default`] says.
+    pub cable: Option<Box<Cable>>,
+}
+
+/// What is done about a device that comes and goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cable {
+    /// Clients stay while the device is away (`on-device-loss: hold`).
+    pub holds: bool,
+    /// For how long they do.
+    pub hold_time: Duration,
+    /// The device is open without clients too (`device-open: always`).
+    pub keeps_open: bool,
+}
+
+impl Default for Cable {
+    fn default() -> Self {
+        Self { holds: false, hold_time: Duration::from_secs(30), keeps_open: false }
+    }
 }
 
 /// What is done about a client that takes less than the device sends (`slow-client`).

@@ -76,6 +76,8 @@ pub enum Kind {
     Addresses,
     /// Networks as in `allow`: text or a list.
     Networks,
+    /// What a device is found by: a mapping, or `vid:0403+pid:6001`.
+    Match,
     /// A line mode, for instance `9600n81`.
     Mode,
     /// `before:after[:flag...]` or `off`.
@@ -328,6 +330,7 @@ impl Row {
             | Kind::Template { empty: false }
             | Kind::Addresses
             | Kind::Networks
+            | Kind::Match
                 if given.is_empty() =>
             {
                 Err(format!("{name} needs a value"))

@@ -11,9 +11,12 @@ mod connection;
 mod connector;
 mod layers;
 mod leds;
+mod matching;
 mod report;
 mod rotator;
 mod serial;
+
+pub(crate) use serial::mode_of as line_mode;
 
 use super::error::{Diagnostic, Severity, Span};
 use super::options;
@@ -207,3 +210,7 @@ mod tests_files;
 #[cfg(test)]
 #[path = "resolve/tests_connectors.rs"]
 mod tests_connectors;
+
+#[cfg(test)]
+#[path = "resolve/tests_match.rs"]
+mod tests_match;

@@ -7,8 +7,8 @@ pub(in crate::config) mod connector;
 
 use super::options::{self, Place, Row};
 use super::{
-    Accepter, ClientFilters, Connection, Family, Led, Listen, ListenAddress, Options, StdioListen, TcpListen,
-    TelnetOptions, Template, TlsOptions, Traces, UdpListen, UnixListen,
+    Accepter, Cable, ClientFilters, Connection, Family, Led, Listen, ListenAddress, Options, StdioListen,
+    TcpListen, TelnetOptions, Template, TlsOptions, Traces, UdpListen, UnixListen,
 };
 use crate::serial::settings::{DeviceConfig, Flow, LineSettings, Rs485};
 use std::fmt::Write as _;
@@ -55,6 +55,8 @@ impl InForce {
 pub fn in_force(connection: &Connection) -> Vec<InForce> {
     let Connection { name: _, enabled: _, timeout: _, accepter, connector, options } = connection;
     let mut list = of_options(options);
+    let rule = connector.device().and_then(|device| device.rule.as_ref());
+    list.push(slot(Place::Connection, "match").maybe(rule.map(ToString::to_string)));
     list.extend(of_accepter(accepter));
     list.extend(connector::of_connector(connector));
     list
@@ -110,7 +112,10 @@ pub fn of_options(options: &Options) -> Vec<InForce> {
         traces,
         led_tx,
         led_rx,
+        cable,
     } = options;
+    let built_in = Cable::default();
+    let Cable { holds, hold_time, keeps_open } = cable.as_deref().unwrap_or(&built_in);
     let Traces { read, write, both } = traces;
     let files = [read, write, both];
     let led = |led: &Option<Arc<Led>>| led.as_ref().map(|led| led.name.to_string());
@@ -173,6 +178,9 @@ pub fn of_options(options: &Options) -> Vec<InForce> {
         of("trace-both-timestamp").is(&both.timestamp),
         of("led-tx").maybe(led(led_tx)),
         of("led-rx").maybe(led(led_rx)),
+        of("on-device-loss").is(if *holds { "hold" } else { "close" }),
+        of("hold-time").is(&connector::time_text(*hold_time)),
+        of("device-open").is(if *keeps_open { "always" } else { "on-connect" }),
     ];
     list.extend(of_announce(announce.as_deref()));
     list
@@ -309,6 +317,7 @@ fn host_text(family: Family, host: Option<&str>, port: u16) -> String {
 pub fn of_device(device: &DeviceConfig) -> Vec<InForce> {
     let DeviceConfig {
         path: _,
+        rule: _,
         line,
         nobreak,
         uucp_lock,
@@ -328,7 +337,7 @@ pub fn of_device(device: &DeviceConfig) -> Vec<InForce> {
         of("local").is(local),
         of("xonxoff").is(xonxoff),
         of("rtscts").is(rtscts),
-        of("hangup-when-done").is(hangup_when_done),
+        of("hangup-when-done").maybe(hangup_when_done.map(|on| on.to_string())),
         of("nobreak").is(nobreak),
         of("wronly").is(write_only),
         of("rdonly").is(read_only),

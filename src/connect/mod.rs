@@ -15,7 +15,7 @@ mod keep;
 mod node;
 mod open;
 mod program;
-mod pty;
+pub(crate) mod pty;
 mod pump;
 mod rate;
 mod reaper;

@@ -42,6 +42,8 @@ enum Whose {
     Connection(Arc<Connection>),
     /// It is what an accepter connects to.
     Accepter(Arc<Dial>),
+    /// It stands alone; the name is for logs.
+    Nobody(Arc<(Arc<str>, Connector)>),
 }
 
 impl fmt::Debug for Stack {
@@ -61,11 +63,27 @@ impl Stack {
         Self { whose: Whose::Accepter(dial), names }
     }
 
+    /// A connector that no port has, with a name for logs.
+    pub fn alone(name: Arc<str>, connector: Connector) -> Self {
+        Self { whose: Whose::Nobody(Arc::new((name, connector))), names: Arc::default() }
+    }
+
+    /// Nobody watches the far end but this stack, so that it has to notice a dead one by itself.
+    pub(super) fn is_alone(&self) -> bool {
+        matches!(self.whose, Whose::Nobody(_))
+    }
+
     fn connector(&self) -> &Connector {
         match &self.whose {
             Whose::Connection(connection) => &connection.connector,
             Whose::Accepter(dial) => &dial.connector,
+            Whose::Nobody(both) => &both.1,
         }
+    }
+
+    /// Its name, for logs.
+    pub fn name(&self) -> &str {
+        self.port()
     }
 
     /// Name of the port, for logs.
@@ -73,6 +91,7 @@ impl Stack {
         match &self.whose {
             Whose::Connection(connection) => &connection.name,
             Whose::Accepter(dial) => &dial.owner,
+            Whose::Nobody(both) => &both.0,
         }
     }
 

@@ -61,11 +61,7 @@ pub(super) async fn open(stack: &Stack, options: &Pty) -> Result<Box<dyn Channel
 fn make(options: &Pty) -> Result<(PtyMaster, PathBuf, Option<Link>), ConnectError> {
     let Pty { link, force_link, raw, mode, owner, group, command: _ } = options;
     let create = || -> io::Result<_> {
-        let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        let master = posix_openpt(flags)?;
-        grantpt(&master)?;
-        unlockpt(&master)?;
-        let slave = PathBuf::from(ptsname_r(&master)?);
+        let (master, slave) = create()?;
         if *raw {
             // on this end the settings of the other are meant (ioctl_tty(2)), and the far end was
             // not opened by then, so that its being closed cannot be mistaken for the end
@@ -80,24 +76,43 @@ fn make(options: &Pty) -> Result<(PtyMaster, PathBuf, Option<Link>), ConnectErro
     if let Some(mode) = mode {
         std::fs::set_permissions(&slave, Permissions::from_mode(mode & !umask())).map_err(failed)?;
     }
-    let unknown = |what: &str, name: &str| {
-        let message = format!("there is no {what} '{name}' to give the pseudo-terminal to");
-        ConnectError::new(message, "Value or file not found", DeviceFailure::Settings)
-    };
-    let owner = owner.as_ref().map(|name| match User::from_name(name) {
-        Ok(Some(user)) => Ok(user.uid.as_raw()),
-        _ => Err(unknown("user", name)),
-    });
-    let group = group.as_ref().map(|name| match Group::from_name(name) {
-        Ok(Some(group)) => Ok(group.gid.as_raw()),
-        _ => Err(unknown("group", name)),
-    });
-    let (owner, group) = (owner.transpose()?, group.transpose()?);
+    let (owner, group) = owner_ids(owner.as_deref(), group.as_deref())
+        .map_err(|message| ConnectError::new(message, "Value or file not found", DeviceFailure::Settings))?;
     if owner.is_some() || group.is_some() {
         chown(&slave, owner, group).map_err(failed)?;
     }
     let link = link.as_ref().map(|path| make_link(path, &slave, *force_link)).transpose()?;
     Ok((master, slave, link))
+}
+
+/// A new pseudo-terminal, and the path of its far end.
+pub(crate) fn create() -> io::Result<(PtyMaster, PathBuf)> {
+    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let master = posix_openpt(flags)?;
+    grantpt(&master)?;
+    unlockpt(&master)?;
+    let slave = PathBuf::from(ptsname_r(&master)?);
+    Ok((master, slave))
+}
+
+/// The numbers of a user and a group.
+///
+/// # Errors
+/// There is no such user or group; the text says so.
+pub(crate) fn owner_ids(
+    owner: Option<&str>,
+    group: Option<&str>,
+) -> Result<(Option<u32>, Option<u32>), String> {
+    let unknown = |what: &str, name: &str| format!("there is no {what} '{name}' to give the terminal to");
+    let owner = owner.map(|name| match User::from_name(name) {
+        Ok(Some(user)) => Ok(user.uid.as_raw()),
+        _ => Err(unknown("user", name)),
+    });
+    let group = group.map(|name| match Group::from_name(name) {
+        Ok(Some(group)) => Ok(group.gid.as_raw()),
+        _ => Err(unknown("group", name)),
+    });
+    Ok((owner.transpose()?, group.transpose()?))
 }
 
 fn make_link(path: &Path, slave: &Path, force: bool) -> Result<Link, ConnectError> {

@@ -5,6 +5,7 @@ use super::{Channel, ConnectError, closed};
 use crate::config::connector::TcpConnect;
 use crate::metrics::DeviceFailure;
 use crate::serial::IoFailure;
+use socket2::{SockRef, TcpKeepalive};
 use std::fmt::Debug;
 use std::io;
 use std::net::SocketAddr;
@@ -16,6 +17,12 @@ use tokio::net::{TcpSocket, TcpStream};
 
 /// Time in which a TCP service has to answer before the next address is tried.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+
+/// Silence after which a far end is asked whether it is still there, the time between such questions, and how
+/// many of them without an answer are its end.
+const QUIET: Duration = Duration::from_secs(20);
+const PROBE_INTERVAL: Duration = Duration::from_secs(5);
+const PROBES: u32 = 4;
 
 /// A stream as a channel.
 #[derive(Debug)]
@@ -115,6 +122,13 @@ async fn connect(
     }
     // a far end that vanished without a word is noticed some day
     socket.set_keepalive(true).map_err(failed)?;
+    if stack.is_alone() {
+        // and soon where somebody waits for what it sends, and would wait for ever
+        let sockopts = SockRef::from(&socket);
+        let probes = TcpKeepalive::new().with_time(QUIET).with_interval(PROBE_INTERVAL).with_retries(PROBES);
+        sockopts.set_tcp_keepalive(&probes).map_err(failed)?;
+        sockopts.set_tcp_user_timeout(Some(QUIET + PROBE_INTERVAL * PROBES)).map_err(failed)?;
+    }
     let Ok(result) = tokio::time::timeout(CONNECT_LIMIT, socket.connect(address)).await else {
         let late = format!("no answer in {} s", CONNECT_LIMIT.as_secs());
         return Err(failed(io::Error::new(io::ErrorKind::TimedOut, late)));

@@ -1,5 +1,5 @@
-//! A serial device below filters, or one that an accepter connects to. Without filters a port has its
-//! device itself, and no table of calls in between.
+//! A serial device below filters, or one that an accepter connects to. Without filters a port has its device itself, and no table of
+//! calls in between.
 
 use super::open;
 use super::{Channel, ConnectError};

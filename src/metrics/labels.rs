@@ -184,6 +184,10 @@ labels! {
         Missing = "missing",
         /// The permissions of the node do not let us in.
         Permission = "permission",
+        /// The device node is there, but the kernel has no such device (any more).
+        Stale = "stale",
+        /// More than one device is what was asked for.
+        Ambiguous = "ambiguous",
         /// Another connection or program has it.
         Busy = "busy",
         /// It is not a terminal.
@@ -251,6 +255,10 @@ labels! {
         Monitor = "monitor",
         /// Datagrams came faster than they could be taken.
         Overrun = "overrun",
+        /// The device was away, and clients stayed all the same (`on-device-loss: hold`).
+        DeviceAway = "device_away",
+        /// The device sent them while it was open without clients (`device-open: always`).
+        Unheard = "unheard",
     }
 }
 

@@ -19,6 +19,8 @@ use tokio::time::{Instant, Sleep, sleep};
 
 /// Wait after the first failed attempt, or after a connection that did not last; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// How often a serial device that is being closed is asked whether its output is out.
+const DRAIN_LOOK: Duration = Duration::from_millis(10);
 /// A connection that lasted so long was one: the next attempt follows at once.
 const LASTED: Duration = Duration::from_secs(1);
 
@@ -155,7 +157,7 @@ fn client(channel: Box<dyn Channel>, dial: &Dial, held: Option<oneshot::Sender<(
     let reached =
         Reached { connector: dial.connector.text.to_string(), address: dial.connector.remote_text() };
     let is_datagrams = matches!(dial.connector.target, Target::Udp(_));
-    let dialled = Dialled { channel, is_datagrams, _held: held };
+    let dialled = Dialled { channel, is_datagrams, _held: held, look: None };
     (Stream::Dialled(Box::new(dialled)), Peer::Dialled(Arc::new(reached)))
 }
 
@@ -165,6 +167,8 @@ pub struct Dialled {
     channel: Box<dyn Channel>,
     is_datagrams: bool,
     _held: Option<oneshot::Sender<()>>,
+    /// Next look at what a serial device has yet to send, while it is being closed.
+    look: Option<Pin<Box<Sleep>>>,
 }
 
 impl Dialled {
@@ -191,9 +195,17 @@ impl Dialled {
         self.channel.poll_flush(cx).map_err(broken)
     }
 
-    /// Ends the connection behind what was written.
+    /// Ends the connection behind what was written, and a serial device when it has sent that.
     pub(super) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.channel.poll_close(cx)
+        ready!(self.channel.poll_close(cx));
+        while let Some(device) = self.channel.device()
+            && device.left_to_send().is_ok_and(|left| left > 0)
+        {
+            let look = self.look.get_or_insert_with(|| Box::pin(sleep(DRAIN_LOOK)));
+            ready!(look.as_mut().poll(cx));
+            self.look = None;
+        }
+        Poll::Ready(())
     }
 }
 

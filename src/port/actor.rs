@@ -3,6 +3,7 @@
 use super::Command;
 use super::ask::{Events, Overrides};
 use super::batch::Batch;
+use super::cable::Lookout;
 use super::connback::CallBack;
 use super::device::DeviceState;
 use super::duel::Duels;
@@ -15,9 +16,10 @@ use super::tap::Tap;
 use super::taps::Taps;
 use super::visitors::Leaving;
 use crate::config::Connection;
+use crate::hotplug::Hotplug;
 use crate::led::Leds;
 use crate::log::RepeatLimiter;
-use crate::metrics::{CloseReason, Metrics};
+use crate::metrics::{CloseReason, Metrics, PortState};
 use crate::net::listener::Listener;
 use crate::net::names::Names;
 use crate::net::tls::{self, Acceptor};
@@ -69,6 +71,8 @@ pub struct Environment {
     pub traces: Arc<Traces>,
     /// Who lights LEDs.
     pub leds: Arc<Leds>,
+    /// Who tells of devices that come.
+    pub hotplug: Arc<Hotplug>,
 }
 
 /// Connector texts that are in use.
@@ -126,6 +130,8 @@ pub(super) struct Port {
     pub(super) duels: Duels,
     /// The connections that the port makes itself.
     pub(super) callback: Option<Box<CallBack>>,
+    /// While the device is away, or if it is to be open always.
+    pub(super) lookout: Option<Box<Lookout>>,
     /// Those that only watch: trace files and LEDs.
     pub(super) taps: Taps,
     pub(super) phase: Phase,
@@ -148,10 +154,11 @@ pub(super) struct Port {
 
 /// Starts the task of a port. Its sockets are bound when this returns, unless a host name must be
 /// looked up or binding failed (then it is tried again).
-pub fn start(connection: Arc<Connection>, env: Arc<Environment>) -> (Handle, JoinHandle<()>) {
+pub fn start(connection: Arc<Connection>, env: impl Into<Arc<Environment>>) -> (Handle, JoinHandle<()>) {
     let (handle, inbox) = mailbox();
-    let mut port = Port::new(connection, env, inbox);
+    let mut port = Port::new(connection, env.into(), inbox);
     port.start_listening();
+    port.begin_lookout();
     port.env.doors.open(&port.name, port.inbox.sender());
     // `ROUNDS` is what keeps a busy port from taking the thread; the runtime's own budget would make
     // sockets look unready in the middle of a round, and bytes would be kept back for nothing
@@ -179,6 +186,7 @@ impl Port {
             closeon: None,
             duels: Duels::default(),
             callback: CallBack::new(&conn.options),
+            lookout: None,
             taps: Taps::new(&conn.options, &env.leds),
             phase: Phase::Running,
             report,
@@ -248,6 +256,7 @@ impl Port {
                 self.poll_listener(cx);
                 self.poll_device_state(cx);
                 self.poll_callback(cx);
+                self.poll_lookout(cx);
             }
             self.poll_up(cx);
             self.poll_down(cx);
@@ -342,7 +351,10 @@ impl Port {
             self.begin_close(cx);
             self.end_trace();
             self.give_opening_up();
+        } else if self.drains_device() {
+            self.reset_line();
         }
+        self.forget_held();
         if self.idle()
             && let Some(next) = self.next.take()
         {
@@ -356,7 +368,12 @@ impl Port {
             || next.options.accepter_retry != self.conn.options.accepter_retry
             || next.accepter.tls.is_some();
         self.callback = CallBack::new(&next.options);
+        if next.connector != self.conn.connector {
+            // what is known of a device is not true of another one
+            self.report.state(PortState::Closed);
+        }
         self.conn = next;
+        self.begin_lookout();
         self.taps = Taps::new(&self.conn.options, &self.env.leds);
         self.overrides.timeout = None;
         self.describe();
@@ -417,6 +434,8 @@ impl Port {
             .chain(held)
             .chain(self.slow_deadline())
             .chain(self.callback_deadline())
+            .chain(self.lookout_deadline())
+            .chain(self.hold_deadline())
             .chain(self.sessions.iter().filter_map(|s| s.look_due()))
             .chain(self.dev.deadlines())
             .chain(self.sessions.iter().filter_map(|s| s.owed.due()))
@@ -442,6 +461,7 @@ impl Port {
             }
         }
         self.opening_hangs(cx);
+        self.end_held();
         self.poll_device_timers(cx);
         self.answer_for_far_line(cx);
     }

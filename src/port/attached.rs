@@ -33,6 +33,14 @@ impl Attached {
         }
     }
 
+    /// See [`Device::poll_gone`]. The end of other connectors is noticed by reading.
+    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<IoFailure> {
+        match self {
+            Self::Serial(device) => device.poll_gone(cx),
+            Self::Channel(_) => Poll::Pending,
+        }
+    }
+
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<Result<usize, IoFailure>> {
         match self {
             Self::Serial(device) => device.poll_write(cx, data),
@@ -79,6 +87,14 @@ impl Attached {
     /// Line settings in force, where there is a serial device and it is open.
     pub(super) fn settings(&mut self) -> Option<LineSettings> {
         self.device().map(|device| device.settings())
+    }
+
+    /// The device node that is open.
+    pub(super) fn node(&mut self) -> Option<&str> {
+        match self {
+            Self::Serial(device) => Some(device.path()),
+            Self::Channel(channel) => channel.device().map(|device| device.path()),
+        }
     }
 
     pub(super) fn can_wait(&mut self) -> bool {

@@ -5,7 +5,7 @@
 //! address is connected, the newest [`KEPT`] bytes of it; then it is sent to all of them. They take
 //! places of `max-connections` whether they are connected or not.
 
-use super::actor::{Phase, Port};
+use super::actor::Port;
 use super::device::DeviceState;
 use super::session::Session;
 use crate::config::{ConnectBack, Destination, Family, Keepalive, Options};
@@ -149,12 +149,6 @@ async fn tcp(
 }
 
 impl Port {
-    /// The device is to be open although nobody is connected.
-    pub(super) fn keeps_device(&self) -> bool {
-        let running = matches!(self.phase, Phase::Running) && !self.overrides.off;
-        running && self.callback.is_some() && self.next.is_none()
-    }
-
     /// Device data is wanted for addresses that are not all connected yet.
     pub(super) fn collects(&self) -> bool {
         self.keeps_device() && self.callback.as_ref().is_some_and(|callback| !callback.complete())
@@ -170,6 +164,13 @@ impl Port {
         let at = self.now.checked_add(self.conn.options.connector_retry);
         if let Some(callback) = &mut self.callback {
             callback.open_at = at;
+        }
+    }
+
+    /// The device is there: it need not be waited for any longer.
+    pub(super) fn reopen_now(&mut self) {
+        if let Some(callback) = &mut self.callback {
+            callback.open_at = None;
         }
     }
 

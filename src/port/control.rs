@@ -29,7 +29,10 @@ impl Port {
 
     /// Does what a client asks here.
     pub(super) fn answer(&mut self, cx: &mut Context<'_>, index: usize, request: Request) {
-        let line = self.dev.open().map_or(self.conn.connector.line(), |open| open.line);
+        let line = match self.dev.open() {
+            Some(open) => open.line,
+            None => self.held_line(),
+        };
         let reply = match request {
             Request::Signature => {
                 let text = self.signature();
@@ -121,10 +124,17 @@ impl Port {
     /// Programs `wanted`, if anything, and tells what is in force.
     pub(super) fn set_line(&mut self, wanted: Option<LineSettings>, line: LineSettings) -> LineSettings {
         let Some(wanted) = wanted else { return line };
-        let Some(open) = self.dev.open() else { return line };
+        let Some(open) = self.dev.open() else {
+            if !self.is_holding() {
+                return line;
+            }
+            self.hold_line(wanted);
+            return wanted;
+        };
         match open.device.apply(&wanted) {
             Ok(actual) => {
                 open.line = actual;
+                open.line_changed = true;
                 if let Some(batch) = &mut self.batch {
                     batch.set_line(&actual);
                 }
@@ -165,7 +175,7 @@ impl Port {
     /// Sets DTR and RTS in one call and tells their state. A device without modem lines is
     /// answered as if it had them, because clients wait for the answer.
     pub(super) fn set_modem(&mut self, dtr: Option<bool>, rts: Option<bool>) -> (bool, bool) {
-        let Some(open) = self.dev.open() else { return (dtr.unwrap_or(true), rts.unwrap_or(true)) };
+        let Some(open) = self.dev.open() else { return self.hold_outputs(dtr, rts) };
         open.outputs = (dtr.or(open.outputs.0), rts.or(open.outputs.1));
         if (dtr.is_some() || rts.is_some())
             && let Err(e) = open.device.set_modem(dtr, rts)

@@ -185,7 +185,9 @@ impl Port {
         if let Some(batch) = &mut self.batch {
             batch.spoken_to();
         }
-        if self.conn.options.no_acc_to_con || !passes {
+        if self.is_holding() {
+            self.dropped(DropDirection::ToDevice, DropReason::DeviceAway, data.len());
+        } else if self.conn.options.no_acc_to_con || !passes {
             self.dropped(DropDirection::ToDevice, DropReason::OneWay, data.len());
         } else {
             self.taps.client_said(data);
@@ -259,6 +261,10 @@ impl Port {
         self.poll_batch(cx);
         if self.device_may_send() {
             self.read_device(cx);
+        } else if let Some(open) = self.dev.open()
+            && let Poll::Ready(error) = open.device.poll_gone(cx)
+        {
+            self.device_lost(cx, &error);
         }
         self.judge_slow();
     }
@@ -314,6 +320,9 @@ impl Port {
     fn publish(&mut self, cx: &mut Context<'_>, data: &[u8]) {
         if self.callback.is_some() {
             self.keep_for_callback(data);
+        }
+        if self.drains_device() {
+            return self.dropped(DropDirection::ToClients, DropReason::Unheard, data.len());
         }
         let mut dropped = 0;
         for session in &mut self.sessions {

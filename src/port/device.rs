@@ -89,6 +89,19 @@ pub(super) struct OpenDevice {
     look_at: Option<Instant>,
     /// While it takes nothing: next look at who has gone meanwhile.
     stalled: Option<Instant>,
+    /// A client asked for other line settings.
+    pub(super) line_changed: bool,
+}
+
+/// What is remembered of a device that was lost.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Last {
+    /// For how long it was open.
+    pub(super) open_for: Duration,
+    /// The settings of its line, where it has one.
+    pub(super) line: Option<LineSettings>,
+    /// Its modem lines, where it has any.
+    pub(super) modem: Option<ModemLines>,
 }
 
 impl OpenDevice {
@@ -100,6 +113,14 @@ impl OpenDevice {
     /// It took something.
     pub(super) fn moves(&mut self) {
         self.stalled = None;
+    }
+
+    fn last(&mut self, now: Instant) -> Last {
+        Last {
+            open_for: now.saturating_duration_since(self.opened_at),
+            line: self.device.settings().map(|_| self.line),
+            modem: self.has_modem.then_some(self.modem),
+        }
     }
 }
 
@@ -150,7 +171,7 @@ impl Port {
     pub(super) fn begin_open(&mut self) {
         let connector = &self.conn.connector;
         self.dev = if let (Target::Serial(config), true) = (&connector.target, connector.filters.is_empty()) {
-            let config = config.clone();
+            let config = self.resumed(config);
             let path = Arc::clone(&config.path);
             let task = opening::begin(path, move || Device::open(&config));
             DeviceState::Opening(task, Some(self.now + opening::HANGS))
@@ -201,6 +222,8 @@ impl Port {
         let lines = device.modem_lines();
         let has_modem = lines.is_ok();
         self.overrides.opened(self.report.metrics());
+        let was_holding = self.is_holding();
+        self.over_with_lookout();
         self.dev = DeviceState::Open(Box::new(OpenDevice {
             counters: device.error_counters(),
             line,
@@ -214,6 +237,7 @@ impl Port {
             opened_at: self.now,
             look_at: None,
             stalled: None,
+            line_changed: false,
             device,
         }));
         let text = |port: &Self, t: &Option<Template>| t.as_ref().map(|t| port.fill(t, None, None));
@@ -221,13 +245,14 @@ impl Port {
         self.batch = Some(Box::new(Batch::new(&self.conn.options, sendon, &line)));
         self.closeon = text(self, &self.conn.options.closeon).filter(|t| !t.is_empty()).map(Matcher::new);
         self.begin_trace();
-        for trouble in OpenErrorKind::NAMES.into_iter().chain(DeviceFailure::ALL.iter().map(|f| f.as_str())) {
-            self.settled(trouble);
-        }
+        self.troubles_over();
         self.report.state(PortState::Open);
-        let device = self.conn.connector.label();
+        let device = Arc::clone(self.conn.connector.label());
         if self.conn.connector.device().is_some() {
-            info!(port = %self.name, device = %device, "device open at {line}");
+            let node = self.dev.open().and_then(|open| open.device.node());
+            let found = node.filter(|node| *node != &*device).map(|node| format!(" as {node}"));
+            let found = found.unwrap_or_default();
+            info!(port = %self.name, device = %device, "device open{found} at {line}");
         } else {
             info!(port = %self.name, device = %device, "connector open");
         }
@@ -237,11 +262,24 @@ impl Port {
             self.write_device(cx, &text);
         }
         for i in 0..self.sessions.len() {
-            if self.sessions[i].dialled.is_none() {
+            if self.sessions[i].greeted {
+                self.taps.client_opened(&self.sessions[i].peer);
+            } else if self.sessions[i].dialled.is_none() {
                 self.greet(cx, i);
             }
         }
+        if was_holding && has_modem {
+            let lines = self.dev.open().map_or_else(ModemLines::default, |open| open.modem);
+            self.tell_lines(cx, lines, ModemLines::default());
+        }
         self.schedule_look();
+    }
+
+    /// Troubles with the device are news again.
+    pub(super) fn troubles_over(&mut self) {
+        for trouble in OpenErrorKind::NAMES.into_iter().chain(DeviceFailure::ALL.iter().map(|f| f.as_str())) {
+            self.settled(trouble);
+        }
     }
 
     fn open_failed(&mut self, cx: &mut Context<'_>, error: &Refused) {
@@ -250,6 +288,9 @@ impl Port {
         self.complain(error.name, &error.message);
         self.reopen_later();
         self.report.failed(error.failure, error.message.clone());
+        if self.hold_after_refusal(cx, error) {
+            return;
+        }
         self.tell_open_failure(cx, error);
     }
 
@@ -398,10 +439,12 @@ impl Port {
     /// The device is gone: clients get what it sent before, then they are closed.
     pub(super) fn device_lost(&mut self, cx: &mut Context<'_>, cause: &IoFailure) {
         let state = std::mem::replace(&mut self.dev, DeviceState::Closed);
-        let (DeviceState::Open(open) | DeviceState::Closing(open, _)) = state else {
+        let (DeviceState::Open(mut open) | DeviceState::Closing(mut open, _)) = state else {
             self.dev = state;
             return;
         };
+        let last = open.last(self.now);
+        // its descriptor and locks are free from here on
         drop(open);
         self.env.claims.give_back(&self.conn.connector.text);
         self.taps.port_closed("dev read error");
@@ -409,18 +452,28 @@ impl Port {
         let unsent = self.to_dev.len();
         self.dropped(DropDirection::ToDevice, DropReason::DeviceClosed, unsent);
         self.to_dev.clear();
-        let label = self.conn.connector.label();
+        let label = Arc::clone(self.conn.connector.label());
+        let held = self.hold_after_loss(cx, &last);
+        let next = match (held, self.keeps_device()) {
+            (true, _) => "its clients stay and wait for it",
+            (false, true) => "it is opened again when it is back",
+            (false, false) => "it is opened again for the next client",
+        };
         if let (IoFailure::Ended(_), None) = (cause, self.conn.connector.device()) {
             // what ends in peace will be there again for the next client
-            info!(port = %self.name, "{label}: {cause}; it is opened again for the next client");
+            info!(port = %self.name, "{label}: {cause}; {next}");
             self.report.state(PortState::Closed);
         } else {
-            let text = format!("device {label} lost: {cause}; it is opened again for the next client");
+            let text = format!("device {label} lost: {cause}; {next}");
             self.complain("lost", &text);
             self.report.failed(DeviceFailure::Lost, text);
         }
         self.reopen_later();
-        self.end_all(CloseReason::DeviceLost);
+        if held {
+            self.moved = true;
+        } else {
+            self.end_all(CloseReason::DeviceLost);
+        }
     }
 
     /// Decides whether modem lines and counters are to be looked at.
@@ -550,7 +603,7 @@ pub(super) struct Refused {
     message: String,
     /// What follows `Device open failure: `; `None`: clients are told nothing.
     client_text: Option<&'static str>,
-    failure: DeviceFailure,
+    pub(super) failure: DeviceFailure,
 }
 
 impl From<OpenError> for Refused {

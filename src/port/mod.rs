@@ -8,6 +8,7 @@ mod actor;
 pub mod ask;
 mod attached;
 pub mod batch;
+mod cable;
 mod connback;
 mod control;
 mod data;

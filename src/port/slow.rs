@@ -101,6 +101,9 @@ impl Port {
     /// wait: one that stops reading holds the device back when it is alone, but not when others
     /// keep up.
     pub(super) fn device_may_send(&self) -> bool {
+        if self.drains_device() {
+            return true;
+        }
         if self.conn.options.slow_client == SlowClient::DropOldest {
             return self.collects() || self.sessions.iter().any(|s| s.greeted && s.ending.is_none());
         }

@@ -121,7 +121,7 @@ pub fn settings_text(line: &LineSettings) -> String {
         (line.flow.xonxoff, ",XONXOFF"),
         (line.flow.rtscts, ",RTSCTS"),
         (line.local, ",CLOCAL"),
-        (line.hangup_when_done, ",HANGUP_WHEN_DONE"),
+        (line.hangup_when_done == Some(true), ",HANGUP_WHEN_DONE"),
     ];
     for (_, word) in words.into_iter().filter(|&(set, _)| set) {
         text.push_str(word);
@@ -251,7 +251,7 @@ mod tests {
         let mut line = LineSettings { local: true, ..LineSettings::default() };
         assert_eq!(settings_text(&line), ",9600N81,CLOCAL");
         line.flow = Flow { xonxoff: true, rtscts: true };
-        line.hangup_when_done = true;
+        line.hangup_when_done = Some(true);
         assert_eq!(settings_text(&line), ",9600N81,XONXOFF,RTSCTS,CLOCAL,HANGUP_WHEN_DONE");
         let odd = LineSettings { baud: 75, parity: Parity::Odd, size: 5, stop: 2, ..LineSettings::default() };
         assert_eq!(settings_text(&odd), ",75O52");

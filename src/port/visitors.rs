@@ -272,7 +272,10 @@ impl Port {
     /// The device is open: the banner, then data.
     pub(super) fn greet(&mut self, cx: &mut Context<'_>, index: usize) {
         let is_serial = self.conn.connector.device().is_some();
-        let line = self.dev.open().filter(|_| is_serial).map(|open| open.line);
+        let line = match self.dev.open() {
+            Some(open) => is_serial.then_some(open.line),
+            None => is_serial.then(|| self.held_line()),
+        };
         let peer = self.sessions[index].peer.clone();
         let banner = self.conn.options.banner.as_ref().map(|t| self.fill(t, Some(&peer), line));
         let session = &mut self.sessions[index];

@@ -29,8 +29,10 @@ use serialport::TTYPort;
 use tokio::io::unix::AsyncFd;
 
 use super::error::{IoFailure, OpenError, OpenErrorKind};
+use super::find::SYSFS;
 use super::lock::{Claim, DeviceIdentity, LockRefusal, UUCP_LOCK_DIR, UucpLock, describe_process, find_user};
 use super::modem::{Counters, ModemLines};
+use super::presence;
 use super::request::Purge;
 use super::settings::{DeviceConfig, LineSettings, Rs485};
 use super::sys::{self, Termios2, rs485_flag};
@@ -47,6 +49,8 @@ pub struct Device {
     parts: Parts<AsyncFd<SerialStream>>,
     /// The file once more, watched for room to write; none until a write had to wait.
     room: Option<AsyncFd<OwnedFd>>,
+    /// And once more, watched for a hang-up; only while nobody reads.
+    hangup: Option<Box<AsyncFd<OwnedFd>>>,
 }
 
 /// A read that returns less has taken all there was: most that one read(2) of a terminal returns
@@ -109,7 +113,7 @@ impl Device {
 
     /// As [`open`](Self::open), with another directory for the UUCP lock.
     pub fn open_with_lock_dir(config: &DeviceConfig, lock_dir: &Path) -> Result<Opened, OpenError> {
-        let path = &*config.path;
+        let path = &*presence::node(config).map_err(OpenError::with_present)?;
         let refuse = |operation, kind| OpenError { path: path.to_owned(), operation, kind };
         let meta =
             std::fs::metadata(path).map_err(|error| OpenError::from_open(path, "open the device", error))?;
@@ -134,7 +138,12 @@ impl Device {
         } else {
             None
         };
-        let file = open_file(config, &meta)?;
+        let file = open_file(config, path, &meta).map_err(|error| match &error.kind {
+            OpenErrorKind::Other(cause) if gone(cause) => {
+                presence::stale(path, &meta, Path::new(SYSFS)).unwrap_or(error)
+            }
+            _ => error,
+        })?;
 
         let failed = |operation| move |error| refuse(operation, OpenErrorKind::Other(error));
         let saved = if config.write_only {
@@ -168,9 +177,13 @@ impl Device {
     }
 }
 
+/// An error of open(2) that says that the driver has no such device.
+fn gone(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENXIO | libc::ENODEV | libc::EIO))
+}
+
 /// Opens the file and takes the locks that go with it.
-fn open_file(config: &DeviceConfig, expected: &Metadata) -> Result<TTYPort, OpenError> {
-    let path = &*config.path;
+fn open_file(config: &DeviceConfig, path: &str, expected: &Metadata) -> Result<TTYPort, OpenError> {
     let identity = DeviceIdentity::of(expected);
     let in_use = || OpenError {
         path: path.to_owned(),
@@ -336,7 +349,7 @@ impl Opened {
     pub fn register(mut self) -> io::Result<Device> {
         let Parts { file, state } = self.0.take().expect("invariant: only this takes the parts");
         let file = sys::watch_input(SerialStream::try_from(file)?)?;
-        Ok(Device { parts: Parts { file, state }, room: None })
+        Ok(Device { parts: Parts { file, state }, room: None, hangup: None })
     }
 }
 
@@ -355,7 +368,7 @@ impl Drop for Device {
 }
 
 impl Device {
-    /// Path of the device as configured.
+    /// Path of its node: as configured, or as the rule found it.
     pub fn path(&self) -> &str {
         &self.parts.state.path
     }
@@ -376,6 +389,7 @@ impl Device {
         if self.parts.state.write_only {
             return Poll::Pending;
         }
+        self.hangup = None;
         if buf.is_empty() {
             return Poll::Ready(Ok(0));
         }
@@ -388,6 +402,28 @@ impl Device {
             }
             // the end of a file that has no end: the terminal was hung up
             return Poll::Ready(if count == 0 { Err(IoFailure::Gone) } else { Ok(count) });
+        }
+    }
+
+    /// Ready when the device is gone; to be asked instead of [`poll_read`](Self::poll_read) while what it
+    /// sends cannot be taken. What it had sent is lost then, as the kernel discards it at a hang-up. A
+    /// pseudo-terminal is never gone in this way: it keeps what was sent before its other end closed.
+    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<IoFailure> {
+        if self.parts.state.write_only || self.parts.state.is_pty {
+            return Poll::Pending;
+        }
+        if self.hangup.is_none() {
+            // without another descriptor it is noticed by reading, later
+            self.hangup = sys::watch_again(&self.parts.file).ok().map(Box::new);
+        }
+        let Some(hangup) = &self.hangup else { return Poll::Pending };
+        loop {
+            let Ok(mut ready) = ready!(hangup.poll_read_ready(cx)) else { return Poll::Pending };
+            if ready.ready().is_read_closed() {
+                return Poll::Ready(IoFailure::Gone);
+            }
+            // more input, for later
+            ready.clear_ready();
         }
     }
 

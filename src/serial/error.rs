@@ -47,6 +47,17 @@ pub enum OpenErrorKind {
         /// Who may, who we are and what to change.
         detail: String,
     },
+    /// The node is there, but nothing is behind it any more; the numbers of the device. That happens
+    /// in containers, whose nodes are copies.
+    Stale {
+        /// Major and minor number: `188:0`.
+        number: String,
+    },
+    /// More than one port is what was asked for.
+    Ambiguous {
+        /// Their device nodes.
+        found: Vec<String>,
+    },
     /// It is no terminal.
     NotATty,
     /// Any other error of the operating system.
@@ -55,17 +66,27 @@ pub enum OpenErrorKind {
 
 impl OpenErrorKind {
     /// All values of [`OpenErrorKind::name`].
-    pub const NAMES: [&'static str; 6] =
-        ["missing device", "device in use", "bad lock file", "no permission", "no terminal", "open"];
+    pub const NAMES: [&'static str; 8] = [
+        "missing device",
+        "device in use",
+        "bad lock file",
+        "no permission",
+        "stale node",
+        "ambiguous device",
+        "no terminal",
+        "open",
+    ];
 
     /// A name for the kind of trouble: one that lasts is not logged again and again, but another is.
     pub fn name(&self) -> &'static str {
-        let [missing, in_use, bad_lock, permission, no_terminal, other] = Self::NAMES;
+        let [missing, in_use, bad_lock, permission, stale, ambiguous, no_terminal, other] = Self::NAMES;
         match self {
             Self::NotFound { .. } => missing,
             Self::InUse { .. } => in_use,
             Self::BadLockFile { .. } => bad_lock,
             Self::Permission { .. } => permission,
+            Self::Stale { .. } => stale,
+            Self::Ambiguous { .. } => ambiguous,
             Self::NotATty => no_terminal,
             Self::Other(_) => other,
         }
@@ -84,6 +105,8 @@ impl OpenError {
             OpenErrorKind::NotFound { .. } => DeviceFailure::Missing,
             OpenErrorKind::InUse { .. } | OpenErrorKind::BadLockFile { .. } => DeviceFailure::Busy,
             OpenErrorKind::Permission { .. } => DeviceFailure::Permission,
+            OpenErrorKind::Stale { .. } => DeviceFailure::Stale,
+            OpenErrorKind::Ambiguous { .. } => DeviceFailure::Ambiguous,
             OpenErrorKind::NotATty => DeviceFailure::NotATty,
             OpenErrorKind::Other(error) => DeviceFailure::of_open(error),
         }
@@ -97,15 +120,33 @@ impl OpenError {
             OpenErrorKind::InUse { .. } => "Object was already in use",
             OpenErrorKind::Permission { .. } => "Permission denied",
             OpenErrorKind::Other(error) if error.kind() == io::ErrorKind::TimedOut => "Operation timed out",
-            OpenErrorKind::NotATty | OpenErrorKind::Other(_) => "OS error, see logs",
+            OpenErrorKind::Ambiguous { .. }
+            | OpenErrorKind::Stale { .. }
+            | OpenErrorKind::NotATty
+            | OpenErrorKind::Other(_) => "OS error, see logs",
         }
+    }
+
+    /// Names the ports that there are, if this one is not there. It reads `/sys`, and may block for
+    /// as long as that takes.
+    #[must_use]
+    pub fn with_present(mut self) -> Self {
+        if let OpenErrorKind::NotFound { present } = &mut self.kind {
+            *present = present::present();
+        }
+        self
+    }
+
+    /// An error of open(2) that says that there is no such file.
+    pub(super) fn is_absence(error: &io::Error) -> bool {
+        // a bad component of the path is a path that is not there, too
+        matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::ENOENT | Errno::ENOTDIR))
     }
 
     /// Sorts an error of open(2) or of looking the path up.
     pub(crate) fn from_open(path: &str, operation: &'static str, error: io::Error) -> Self {
         let kind = match error.raw_os_error().map(Errno::from_raw) {
-            // a bad component of the path is a path that is not there, too
-            Some(Errno::ENOENT | Errno::ENOTDIR) => OpenErrorKind::NotFound { present: present::present() },
+            _ if Self::is_absence(&error) => OpenErrorKind::NotFound { present: present::present() },
             Some(Errno::EBUSY) => OpenErrorKind::InUse { by: None },
             Some(Errno::EACCES | Errno::EPERM) => {
                 OpenErrorKind::Permission { detail: permission_detail(Path::new(path), &error) }
@@ -146,6 +187,16 @@ impl fmt::Display for OpenError {
                  uses the device"
             ),
             OpenErrorKind::Permission { detail } => f.write_str(detail),
+            OpenErrorKind::Stale { number } => write!(
+                f,
+                "the device node is stale: it is for device {number}, and /sys knows no such device (any \
+                 more); in a container, give it the whole /dev and a device_cgroup_rule, or start it again"
+            ),
+            OpenErrorKind::Ambiguous { found } => write!(
+                f,
+                "{} fit; say more, for instance interface or path, so that one is left",
+                found.join(", ")
+            ),
             OpenErrorKind::NotATty => f.write_str("it is not a terminal device; a serial port is needed"),
             OpenErrorKind::Other(error) => write!(f, "{error}"),
         }

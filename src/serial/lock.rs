@@ -163,7 +163,7 @@ impl Drop for UucpLock {
 }
 
 /// The name of the lock file: the path below `/dev` with `/` as `_`.
-fn lock_name(device: &str) -> Option<String> {
+pub(crate) fn lock_name(device: &str) -> Option<String> {
     if device.starts_with("/dev/pts/") {
         return None;
     }
@@ -197,7 +197,7 @@ fn create(file: &Path) -> io::Result<()> {
 }
 
 /// The process that a lock file names; `None` when it names none.
-fn holder(file: &Path) -> io::Result<Option<i32>> {
+pub(crate) fn holder(file: &Path) -> io::Result<Option<i32>> {
     // anybody may put anything there: opening or reading a pipe would wait for ever
     let open = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(file)?;
     if !open.metadata()?.is_file() {
@@ -210,7 +210,7 @@ fn holder(file: &Path) -> io::Result<Option<i32>> {
 
 /// Whether `pid` is a process other than this one. Our own number in a file that we do not hold is
 /// left from an earlier life, which is common in containers, where the number is always 1.
-fn is_alive(pid: i32) -> bool {
+pub(crate) fn is_alive(pid: i32) -> bool {
     pid != process::id().cast_signed() && kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH)
 }
 

@@ -1,5 +1,6 @@
 //! Line settings of a serial port: speed, character size, parity, stop bits and flow control.
 
+use super::find::Match;
 use std::fmt;
 use std::sync::Arc;
 
@@ -43,8 +44,8 @@ pub struct LineSettings {
     pub flow: Flow,
     /// Ignore the modem control lines (`CLOCAL`).
     pub local: bool,
-    /// Drop DTR and RTS when the device is closed (`HUPCL`).
-    pub hangup_when_done: bool,
+    /// Whether DTR and RTS drop when the device is closed (`HUPCL`); `None`: as the device was found.
+    pub hangup_when_done: Option<bool>,
 }
 
 impl Default for LineSettings {
@@ -57,7 +58,7 @@ impl Default for LineSettings {
             stop: 1,
             flow: Flow::default(),
             local: false,
-            hangup_when_done: false,
+            hangup_when_done: None,
         }
     }
 }
@@ -85,8 +86,10 @@ impl fmt::Display for LineSettings {
 /// What is needed to open a serial device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceConfig {
-    /// Path of the device node, for instance `/dev/ttyUSB0`.
+    /// Path of the device node, for instance `/dev/ttyUSB0`; or `match=` and the rule.
     pub path: Arc<str>,
+    /// The device is looked for at each opening.
+    pub rule: Option<Arc<Match>>,
     /// Settings programmed at open.
     pub line: LineSettings,
     /// Do not clear a break at open (`TIOCCBRK`): some CDC-ACM devices refuse it.
@@ -112,10 +115,17 @@ pub struct DeviceConfig {
 }
 
 impl DeviceConfig {
+    /// The device that a rule finds, with default settings.
+    pub fn matching(rule: Match) -> Self {
+        let path = format!("match={rule}");
+        Self { rule: Some(Arc::new(rule)), ..Self::new(path) }
+    }
+
     /// The device at `path` with default settings: 9600N81, UUCP lock, lines as the kernel sets them.
     pub fn new(path: impl Into<Arc<str>>) -> Self {
         Self {
             path: path.into(),
+            rule: None,
             line: LineSettings::default(),
             nobreak: false,
             uucp_lock: true,

@@ -15,6 +15,7 @@ use libc::{c_int, c_ulong};
 use mio_serial::SerialStream;
 use nix::sys::timerfd::TimerFd;
 use serialport::TTYPort;
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -77,6 +78,13 @@ fn ioctl_struct<T: Copy>(fd: &impl AsRawFd, request: libc::Ioctl, value: &mut T)
     done(unsafe { libc::ioctl(fd.as_raw_fd(), request, std::ptr::from_mut(value)) })
 }
 
+/// `TIOCGWINSZ`: columns of a terminal; `None` when it is none or does not know.
+pub(crate) fn columns(terminal: &impl AsRawFd) -> Option<u16> {
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    ioctl_struct(terminal, libc::TIOCGWINSZ, &mut size).ok()?;
+    (size.ws_col > 0).then_some(size.ws_col)
+}
+
 /// `TCGETS2`. Fails with `ENOTTY` when the file is not a terminal.
 pub(crate) fn termios(fd: &impl AsRawFd) -> io::Result<Termios2> {
     // SAFETY: `termios2` consists of integers only (their number differs between architectures).
@@ -105,6 +113,11 @@ pub(crate) fn set_modem_bits(fd: &impl AsRawFd, bits: c_int) -> io::Result<()> {
 /// `TIOCSBRK` or `TIOCCBRK`.
 pub(crate) fn set_break(fd: &impl AsRawFd, on: bool) -> io::Result<()> {
     ioctl_number(fd, if on { libc::TIOCSBRK } else { libc::TIOCCBRK }, 0)
+}
+
+/// `TIOCNXCL`: others may open the terminal (again).
+pub(crate) fn share(fd: &impl AsRawFd) -> io::Result<()> {
+    ioctl_number(fd, libc::TIOCNXCL, 0)
 }
 
 /// `TCFLSH` with `TCIFLUSH`, `TCOFLUSH` or `TCIOFLUSH`.
@@ -229,6 +242,41 @@ pub(crate) fn watch_room(fd: &impl AsRawFd) -> io::Result<AsyncFd<OwnedFd>> {
     let copy = unsafe { BorrowedFd::borrow_raw(fd.as_raw_fd()) }.try_clone_to_owned()?;
     // SAFETY: an `OwnedFd` owns one descriptor, which stays the same and open until it is dropped.
     let registered = unsafe { AsyncFd::register_with_interest(copy, Interest::WRITABLE) };
+    registered.map_err(|error| error.into_parts().1)
+}
+
+/// Opens another descriptor of the same open file and has the reactor watch it for input, and so for
+/// a hang-up.
+pub(crate) fn watch_again(fd: &impl AsRawFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: the descriptor is open for as long as its owner is borrowed.
+    let copy = unsafe { BorrowedFd::borrow_raw(fd.as_raw_fd()) }.try_clone_to_owned()?;
+    // SAFETY: an `OwnedFd` owns one descriptor, which stays the same and open until it is dropped.
+    let registered = unsafe { AsyncFd::register_with_interest(copy, Interest::READABLE) };
+    registered.map_err(|error| error.into_parts().1)
+}
+
+/// A socket that hears of devices that come and go (`NETLINK_KOBJECT_UEVENT`, netlink(7)), from the
+/// kernel itself, in the reactor of the current runtime.
+pub(crate) fn uevents() -> io::Result<AsyncFd<Socket>> {
+    const KERNEL: u32 = 1;
+    let kind = Type::DGRAM.nonblocking().cloexec();
+    let protocol = Protocol::from(libc::NETLINK_KOBJECT_UEVENT);
+    let socket = Socket::new(Domain::from(libc::AF_NETLINK), kind, Some(protocol))?;
+    let length = libc::socklen_t::try_from(size_of::<libc::sockaddr_nl>()).map_err(io::Error::other)?;
+    // SAFETY: the storage is longer than a `sockaddr_nl`, aligned for it, and zeroed, which is one.
+    // What is written is that structure, and `size` says so.
+    let ((), address) = unsafe {
+        SockAddr::try_init(|storage, size| {
+            let address = storage.cast::<libc::sockaddr_nl>();
+            (*address).nl_family = libc::sa_family_t::try_from(libc::AF_NETLINK).map_err(io::Error::other)?;
+            (*address).nl_groups = KERNEL;
+            *size = length;
+            Ok(())
+        })
+    }?;
+    socket.bind(&address)?;
+    // SAFETY: a `Socket` owns one descriptor, which stays the same and open until it is dropped.
+    let registered = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) };
     registered.map_err(|error| error.into_parts().1)
 }
 

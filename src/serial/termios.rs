@@ -50,7 +50,7 @@ pub(crate) fn raw(old: &Termios2) -> Termios2 {
     new.c_oflag = 0;
     new.c_lflag = 0;
     new.c_line = 0;
-    new.c_cflag = old.c_cflag & SPEED_BITS | libc::CS8 | libc::CREAD;
+    new.c_cflag = old.c_cflag & (SPEED_BITS | libc::HUPCL) | libc::CS8 | libc::CREAD;
     // with VMIN 0 an idle line would read as end of file, which means a lost device here
     new.c_cc[libc::VMIN] = 1;
     new.c_cc[libc::VTIME] = 0;
@@ -84,7 +84,8 @@ pub(crate) fn configured(old: &Termios2, line: &LineSettings) -> Termios2 {
         (line.stop == 2, libc::CSTOPB),
         (line.flow.rtscts, libc::CRTSCTS),
         (line.local, libc::CLOCAL),
-        (line.hangup_when_done, libc::HUPCL),
+        // as found, it also acts when the line hangs up or this process is killed
+        (line.hangup_when_done.unwrap_or(old.c_cflag & libc::HUPCL != 0), libc::HUPCL),
     ];
     for (_, bit) in flags.into_iter().filter(|(on, _)| *on) {
         new.c_cflag |= bit;
@@ -121,19 +122,29 @@ pub(crate) fn settings(now: &Termios2, asked: &LineSettings, is_pty: bool) -> Li
         stop: if has(libc::CSTOPB) { 2 } else { 1 },
         flow: Flow { xonxoff: now.c_iflag & libc::IXON != 0, rtscts: has(libc::CRTSCTS) },
         local: has(libc::CLOCAL),
-        hangup_when_done: has(libc::HUPCL),
+        hangup_when_done: asked.hangup_when_done,
     }
+}
+
+/// The speed that control flags stand for; `None`: one without a constant (`BOTHER`).
+pub(crate) fn speed_of(flags: tcflag_t) -> Option<u32> {
+    let constant = flags & libc::CBAUD;
+    if constant == libc::B0 {
+        return Some(0);
+    }
+    STANDARD.iter().find(|(_, known)| *known == constant).map(|(rate, _)| *rate)
 }
 
 /// The saved settings as they are put back at close.
 ///
-/// `HUPCL` stays as configured: it acts at the very close, so the saved one (which the kernel sets
-/// by default) would drop DTR on everybody, and `hangup-when-done` would never do anything.
-pub(crate) fn restored(saved: &Termios2, hangup_when_done: bool) -> Termios2 {
+/// `HUPCL` acts at the very close, so of all settings it is this one that decides whether DTR and RTS
+/// drop. The kernel sets it by default.
+pub(crate) fn restored(saved: &Termios2, hangup_when_done: Option<bool>) -> Termios2 {
     let mut new = *saved;
-    new.c_cflag &= !libc::HUPCL;
-    if hangup_when_done {
-        new.c_cflag |= libc::HUPCL;
+    match hangup_when_done {
+        Some(true) => new.c_cflag |= libc::HUPCL,
+        Some(false) => new.c_cflag &= !libc::HUPCL,
+        None => {}
     }
     new
 }
@@ -163,12 +174,31 @@ mod tests {
                             stop: 1 + (bits & 1),
                             flow: Flow { xonxoff: on(1), rtscts: on(2) },
                             local: on(3),
-                            hangup_when_done: on(4),
+                            hangup_when_done: [None, Some(on(4))][usize::from(on(3))],
                         };
                         // once more from there: nothing of earlier settings may linger
                         let bits = configured(&configured(&old, &line), &line);
-                        assert_eq!(settings(&bits, &LineSettings::default(), false), line);
+                        let asked = LineSettings {
+                            hangup_when_done: line.hangup_when_done,
+                            ..LineSettings::default()
+                        };
+                        assert_eq!(settings(&bits, &asked, false), line);
+                        assert_eq!(bits.c_cflag & libc::HUPCL != 0, line.hangup_when_done == Some(true));
                     }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn hupcl_is_as_found_unless_it_is_configured() {
+        let mut found = blank();
+        for bit in [0, libc::HUPCL] {
+            found.c_cflag = found.c_cflag & !libc::HUPCL | bit;
+            for (option, expected) in [(None, bit), (Some(true), libc::HUPCL), (Some(false), 0)] {
+                let line = LineSettings { hangup_when_done: option, ..LineSettings::default() };
+                for new in [configured(&raw(&found), &line), restored(&found, option)] {
+                    assert_eq!(new.c_cflag & libc::HUPCL, expected, "{option:?}");
                 }
             }
         }

@@ -116,6 +116,22 @@ fn lines() -> Vec<Line> {
         (OPTION, "trace-write-timestamp", Here(files::trace_write_timestamp)),
         (OPTION, "trace-both-hexdump", Here(files::trace_both_hexdump)),
         (OPTION, "trace-both-timestamp", Here(files::trace_both_timestamp)),
+        (
+            OPTION,
+            "on-device-loss",
+            Test("tests/cable.rs", "clients_that_are_held_go_on_with_the_device_that_comes_back"),
+        ),
+        (
+            OPTION,
+            "hold-time",
+            Test("tests/cable.rs", "clients_are_held_for_the_time_that_is_given_and_no_longer"),
+        ),
+        (
+            OPTION,
+            "device-open",
+            Test("tests/cable.rs", "a_device_that_is_open_always_is_opened_once_and_again_after_a_loss"),
+        ),
+        (OPTION, "match", Test("src/serial/find.rs", "ports_are_found_by_each_field_and_by_all_together")),
         (OPTION, "led-tx", Test("tests/leds.rs", "each_direction_lights_its_own_led")),
         (OPTION, "led-rx", Test("tests/leds.rs", "each_direction_lights_its_own_led")),
         (OPTION, "mdns", Test("tests/mdns.rs", "role_services")),

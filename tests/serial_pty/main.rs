@@ -50,7 +50,7 @@ fn every_option_reaches_the_line() {
         stop: 2,
         flow: Flow { xonxoff: true, rtscts: true },
         local: false,
-        hangup_when_done: true,
+        hangup_when_done: Some(true),
     };
     let opened = pty.open(&config).unwrap();
     let now = pty.termios();

@@ -3,7 +3,7 @@
 use super::{PATIENCE, tools};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
@@ -26,7 +26,11 @@ impl PySerial {
     /// `None` when there is no pyserial.
     #[track_caller]
     pub(crate) fn start() -> Option<Self> {
-        let python = tools::python()?;
+        tools::python().map(Self::with)
+    }
+
+    /// With this Python, whose pyserial may be another.
+    pub(crate) fn with(python: PathBuf) -> Self {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/session.py");
         let mut child =
             Command::new(python).arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -39,7 +43,7 @@ impl PySerial {
                 }
             }
         });
-        Some(Self { commands: child.stdin.take().unwrap(), child, answers })
+        Self { commands: child.stdin.take().unwrap(), child, answers }
     }
 
     /// Sends a command without waiting for its answer.

@@ -6,6 +6,10 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// Modem lines as `TIOCMGET` has them.
 pub(crate) const DTR: u32 = libc::TIOCM_DTR as u32;
@@ -39,6 +43,11 @@ impl Shim {
             .unwrap();
         assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
         Some(Self { dir })
+    }
+
+    /// Where the state is.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     /// Has `command` run with it.
@@ -84,6 +93,23 @@ impl Lines {
         file.write_all_at(&value.to_ne_bytes(), 0).unwrap();
     }
 
+    /// From now on a loop-back plug: RTS leads to CTS and DTR to DSR, until the value is dropped.
+    pub(crate) fn looped_back(self) -> LoopBack {
+        let stop = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            while !seen.load(Ordering::Relaxed) {
+                let on = |from, to| if self.outputs() & from == 0 { 0 } else { to };
+                let inputs = on(RTS, CTS) | on(DTR, DSR);
+                if self.all() & !(DTR | RTS) != inputs {
+                    self.set_inputs(inputs);
+                }
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        });
+        LoopBack { stop, thread: Some(thread) }
+    }
+
     /// A break is on the line now.
     pub(crate) fn in_break(&self) -> bool {
         self.word(4) != 0
@@ -98,5 +124,22 @@ impl Lines {
     pub(crate) fn size_and_parity(&self) -> u32 {
         assert_ne!(self.word(40), 0, "nothing was ever set");
         self.word(44)
+    }
+}
+
+/// Modem lines that are joined.
+pub(crate) struct LoopBack {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for LoopBack {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // its panic is the test's
+            let ended = thread.join();
+            assert!(ended.is_ok() || std::thread::panicking(), "the loop-back plug failed");
+        }
     }
 }

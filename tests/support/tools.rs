@@ -39,9 +39,47 @@ pub(crate) fn python() -> Option<PathBuf> {
     found
 }
 
+/// A Python that has labgrid's variant of pyserial: `$SERBROKER_PYTHON_LABGRID`, or the one in
+/// `target/venv-labgrid`. Both have the same module name, so that no environment can have both.
+#[track_caller]
+pub(crate) fn labgrid_python() -> Option<PathBuf> {
+    let named = std::env::var_os("SERBROKER_PYTHON_LABGRID").map(PathBuf::from);
+    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/venv-labgrid/bin/python");
+    let python = named.unwrap_or(place);
+    // the first three parts of its version are those of pyserial
+    let four = "import serial; assert serial.__version__.count('.') == 3";
+    if !runs(&python, four) {
+        missing(&format!(
+            "{} has no pyserial-labgrid: python3 -m venv target/venv-labgrid && \
+             target/venv-labgrid/bin/pip install pyserial-labgrid",
+            python.display()
+        ));
+        return None;
+    }
+    Some(python)
+}
+
+/// A Python that has esptool: `$SERBROKER_PYTHON_ESPTOOL`, or the one in `target/venv`.
+#[track_caller]
+pub(crate) fn esptool_python() -> Option<PathBuf> {
+    let named = std::env::var_os("SERBROKER_PYTHON_ESPTOOL").map(PathBuf::from);
+    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/venv/bin/python");
+    let python = named.unwrap_or(place);
+    if !runs(&python, "import esptool; assert esptool.__version__.startswith('5.')") {
+        missing(&format!("{} has no esptool 5: pip install 'esptool<6'", python.display()));
+        return None;
+    }
+    Some(python)
+}
+
 fn has_pyserial(python: &Path) -> bool {
+    runs(python, "import serial.rfc2217")
+}
+
+/// Whether a line of Python works.
+fn runs(python: &Path, line: &str) -> bool {
     let status = Command::new(python)
-        .args(["-c", "import serial.rfc2217"])
+        .args(["-c", line])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

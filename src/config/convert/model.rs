@@ -167,9 +167,11 @@ pub(super) fn connector_text(connector: &Connector, all: bool) -> String {
         return text.to_string();
     };
     let list = said(values::of_device(device), all);
-    let DeviceConfig { path, .. } = device;
+    let DeviceConfig { path, rule, .. } = device;
+    // the rule is an option of the connection
+    let path = if rule.is_some() { "match".to_owned() } else { path.to_string() };
     let mut parts: Vec<String> = filters.iter().map(|filter| filter_text(filter, all)).collect();
-    parts.extend([layer("serialdev", &list), path.to_string()]);
+    parts.extend([layer("serialdev", &list), path]);
     parts.extend(list.iter().filter(|said| said.place == Place::Serial).map(|said| match said.name {
         "speed" => said.value.to_lowercase(),
         _ => said.word(),

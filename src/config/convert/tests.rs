@@ -3,9 +3,9 @@ use crate::config::CharDelay;
 use crate::config::announce::{Announce, NetType};
 use crate::config::connector::{self, Directions, Filter, MsgDelim, RateLimit, TraceTap};
 use crate::config::{
-    Accepter, Admin, ClientFilters, ConnectBack, Connection, Connector, Destination, Family, Keepalive, Led,
-    Listen, ListenAddress, Options, RemoteRule, Rotator, SlowClient, StdioListen, TcpListen, TelnetOptions,
-    Template, TlsOptions, TraceFile, Traces, UdpListen, UnixListen, Wrap,
+    Accepter, Admin, Cable, ClientFilters, ConnectBack, Connection, Connector, Destination, Family,
+    Keepalive, Led, Listen, ListenAddress, Options, RemoteRule, Rotator, SlowClient, StdioListen, TcpListen,
+    TelnetOptions, Template, TlsOptions, TraceFile, Traces, UdpListen, UnixListen, Wrap,
 };
 use crate::serial::settings::{DeviceConfig, Flow, LineSettings, Parity, Rs485};
 use proptest::collection::vec;
@@ -232,9 +232,23 @@ fn policies() -> impl Strategy<Value = Options> {
         ConnectBack { telnet, to: Destination::Tcp { family: Family::Any, host: host.into(), port } }
     });
     let times = (seconds(), seconds(), of(0..=2_147_483_647u32), of(1u32..=86_400));
-    (times, any::<[bool; 2]>(), slow, 4096usize..=67_108_864, of(keepalive), vec(back, 0..3)).prop_map(
-        |((accepter, connector, back, user), [brk, queue], slow_client, limit, keepalive, connback)| {
+    let cable = (any::<bool>(), 0u32..100_000, any::<bool>()).prop_map(|(holds, ms, keeps_open)| Cable {
+        holds,
+        hold_time: Duration::from_millis(ms.into()),
+        keeps_open,
+    });
+    (times, any::<[bool; 2]>(), slow, 4096usize..=67_108_864, of(keepalive), vec(back, 0..3), cable).prop_map(
+        |(
+            (accepter, connector, back, user),
+            [brk, queue],
+            slow_client,
+            limit,
+            keepalive,
+            connback,
+            cable,
+        )| {
             Options {
+                cable: Some(Box::new(cable)).filter(|cable| **cable != Cable::default()),
                 accepter_retry: Duration::from_secs(accepter.into()),
                 connector_retry: Duration::from_secs(connector.into()),
                 connback_timeout: back.map(|s| Duration::from_secs(s.into())),
@@ -402,8 +416,13 @@ fn accepter() -> impl Strategy<Value = Accepter> {
                 .partition(|filter| telnet.is_some() && matches!(filter, Filter::Trace(_)));
             let filters =
                 Some(Box::new(ClientFilters { above, below })).filter(|f| **f != ClientFilters::default());
-            let (tls, listen) = (tls.map(Box::new), Arc::new(listen));
-            let mut accepter = Accepter { text: "".into(), telnet, tls, filters, listen };
+            let mut accepter = Accepter {
+                text: "".into(),
+                telnet,
+                tls: tls.map(Box::new),
+                filters,
+                listen: Arc::new(listen),
+            };
             accepter.text = model::accepter_text(&accepter, false).into();
             accepter
         },
@@ -418,12 +437,11 @@ fn connector() -> impl Strategy<Value = Connector> {
         Just(Parity::Mark),
         Just(Parity::Space)
     ];
-    let line = (10u32..=2_147_483_647, 5u8..=8, parity, 1u8..=2, any::<[bool; 4]>()).prop_map(
-        |(baud, size, parity, stop, [xonxoff, rtscts, local, hangup_when_done])| {
+    let line = (10u32..=2_147_483_647, 5u8..=8, parity, 1u8..=2, any::<([bool; 3], Option<bool>)>())
+        .prop_map(|(baud, size, parity, stop, ([xonxoff, rtscts, local], hangup_when_done))| {
             let flow = Flow { xonxoff, rtscts };
             LineSettings { baud, size, parity, stop, flow, local, hangup_when_done }
-        },
-    );
+        });
     let rs485 = (any::<u32>(), any::<u32>(), any::<[bool; 4]>()).prop_map(
         |(delay_before_ms, delay_after_ms, [rts_on_send, rts_after_send, rx_during_tx, terminate_bus])| {
             Rs485 {
@@ -452,6 +470,7 @@ fn connector() -> impl Strategy<Value = Connector> {
         )| {
             let device = DeviceConfig {
                 path: path.into(),
+                rule: None,
                 line,
                 nobreak,
                 uucp_lock,

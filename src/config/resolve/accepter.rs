@@ -39,13 +39,8 @@ pub(super) fn resolve(
         let span = sub_span(text, &ssl.map_or(0..0, |layer| layer.name.place.clone()));
         report.refused(span, "ssl on something else than tcp and unix", "put tcp or unix below ssl");
     }
-    Some(Accepter {
-        text: text.value.as_str().into(),
-        telnet,
-        tls: tls.map(Box::new),
-        filters,
-        listen: Arc::new(listen),
-    })
+    let (text, tls) = (text.value.as_str().into(), tls.map(Box::new));
+    Some(Accepter { text, telnet, tls, filters, listen: Arc::new(listen) })
 }
 
 fn filters(

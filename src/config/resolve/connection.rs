@@ -3,13 +3,13 @@
 use super::access::{self, Back};
 use super::layers::{Default, described, is_idle, nearest_way};
 use super::report::{Finished, Report, Written, sub_span};
-use super::{Common, accepter, connector, leds, scalar};
+use super::{Common, accepter, connector, leds, matching, scalar};
 use crate::config::announce::{self, Announce, NetType};
 use crate::config::error::{Diagnostic, Span};
 use crate::config::options::{self, Place, Row, Status, Value};
 use crate::config::raw::{Origin, RawConnection, RawOption, RawValue, Spanned};
 use crate::config::{
-    CharDelay, ConnectBack, Connection, Destination, Dial, Options, SlowClient, Template, Traces,
+    Cable, CharDelay, ConnectBack, Connection, Destination, Dial, Options, SlowClient, Template, Traces,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,9 +50,11 @@ pub(super) fn resolve(raw: &RawConnection, common: &Common) -> Resolved {
         );
     }
     options.announce = options.announce.filter(|announce| announce.enabled);
+    options.cable = options.cable.filter(|cable| **cable != Cable::default());
     let timeout = timeout(raw.timeout.as_ref(), &mut report);
     let accepter = accepter::resolve(&raw.accepter, &layer_defaults, &common.services, &mut report);
-    let connector = connector::resolve(&raw.connector, &layer_defaults, &common.services, &mut report);
+    let rule = matching::of_options(&raw.options, &mut report);
+    let connector = connector::resolve(&raw.connector, rule, &layer_defaults, &common.services, &mut report);
     let checks_clients = accepter.as_ref().and_then(|a| a.tls.as_ref()).is_some_and(|tls| tls.client_auth);
     for option in raw.defaults.iter().chain(&raw.options).filter(|_| checks_clients) {
         // Without these, more users would be let in than were meant.
@@ -124,6 +126,7 @@ impl std::default::Default for Options {
             traces: Traces::default(),
             led_tx: None,
             led_rx: None,
+            cable: None,
         };
         for row in options::rows(Place::Connection) {
             if row.name == "keepalive" {
@@ -209,6 +212,10 @@ fn connection_option(
     if row.name == "allow" {
         report.origin(row, None, &option.name.span, is_default);
         return allow(option, span, options, report);
+    }
+    if row.name == "match" {
+        // it belongs to the device, and is read with that
+        return report.origin(row, None, &option.name.span, is_default);
     }
     let Ok(text) = scalar(option.value.as_ref()) else {
         report.error(span.clone(), format!("{} takes one value", row.name), None);
@@ -318,7 +325,7 @@ fn resolved(
             let piece =
                 Spanned { value: text.value.get(place.clone())?.to_owned(), span: sub_span(text, &place) };
             let connector =
-                report.untraced(|report| connector::resolve(&piece, &[], &common.services, report))?;
+                report.untraced(|report| connector::resolve(&piece, None, &[], &common.services, report))?;
             let dial = Dial { owner: report.name().into(), connector, retry: None };
             Some(ConnectBack { telnet, to: Destination::Other(Arc::new(dial)) })
         }
@@ -385,6 +392,9 @@ fn set(options: &mut Options, row: &Row, value: Value) {
         ("trace-read-timestamp", Value::Bool(on)) => o.traces.read.timestamp = on,
         ("trace-write-timestamp", Value::Bool(on)) => o.traces.write.timestamp = on,
         ("trace-both-timestamp", Value::Bool(on)) => o.traces.both.timestamp = on,
+        ("on-device-loss", Value::Text(word)) => o.cable.get_or_insert_default().holds = word == "hold",
+        ("hold-time", Value::Time(time)) => o.cable.get_or_insert_default().hold_time = time,
+        ("device-open", Value::Text(word)) => o.cable.get_or_insert_default().keeps_open = word == "always",
         (name, value) if name.starts_with("mdns") => announce(&mut o.announce, name, value),
         _ => {}
     }

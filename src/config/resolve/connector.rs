@@ -6,6 +6,7 @@ mod local;
 mod sockets;
 
 use super::layers::{Default, Setting, settings};
+use super::matching::Rule;
 use super::report::{Report, sub_span};
 use crate::config::Connector;
 use crate::config::address;
@@ -17,6 +18,7 @@ use crate::config::raw::Spanned;
 /// Resolves a connector string. `None`, with a report, when it cannot be run.
 pub(super) fn resolve(
     text: &Spanned<String>,
+    rule: Option<Rule>,
     defaults: &[Default],
     services: &str,
     report: &mut Report,
@@ -35,9 +37,18 @@ pub(super) fn resolve(
     };
     let base = base(&stack, text, services, report)?;
     let mut ends = Ends { stack: &stack, text, defaults, services, report };
+    if base != "serialdev"
+        && let Some(rule) = &rule
+    {
+        let help = Some("write connector: serialdev,match,115200n81".to_owned());
+        ends.report.error(rule.span.clone(), "match finds serial devices, and the connector is none", help);
+        return None;
+    }
     let filters = filters::resolve(&mut ends);
     let target = match base {
-        "serialdev" => Target::Serial(device::device(ends.stack, ends.text, ends.defaults, ends.report)?),
+        "serialdev" => {
+            Target::Serial(device::device(ends.stack, ends.text, rule, ends.defaults, ends.report)?)
+        }
         "tcp" => Target::Tcp(sockets::tcp(&mut ends)?),
         "udp" => Target::Udp(sockets::udp(&mut ends)?),
         "unix" => Target::Unix(sockets::unix(&mut ends)?),

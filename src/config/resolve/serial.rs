@@ -45,7 +45,7 @@ pub(super) fn apply(
             ("local", Value::Bool(on)) => line.local = on,
             ("xonxoff", Value::Bool(on)) => line.flow.xonxoff = on,
             ("rtscts", Value::Bool(on)) => line.flow.rtscts = on,
-            ("hangup-when-done", Value::Bool(on)) => line.hangup_when_done = on,
+            ("hangup-when-done", Value::Bool(on)) => line.hangup_when_done = Some(on),
             ("nobreak", Value::Bool(on)) => device.nobreak = on,
             ("wronly", Value::Bool(on)) => device.write_only = on,
             ("rdonly", Value::Bool(on)) => device.read_only = on,
@@ -103,7 +103,7 @@ fn is_short_mode(text: &str) -> bool {
 
 /// Reads `speed[parity[bits[stop]]]`; what is left out stays as in `line`. The flag says that the
 /// speed did not fit into 32 bits and was cut.
-fn mode_of(text: &str, line: LineSettings) -> Result<(LineSettings, bool), String> {
+pub(crate) fn mode_of(text: &str, line: LineSettings) -> Result<(LineSettings, bool), String> {
     let wrong = || format!("'{text}' is not a speed, parity, data bits and stop bits");
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (speed, rest) = text.split_at_checked(digits).ok_or_else(wrong)?;

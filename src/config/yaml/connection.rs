@@ -10,7 +10,7 @@ use crate::config::raw::{Origin, RawConnection, RawOption, RawValue, Spanned};
 const KEYS: [&str; 6] = ["accepter", "connector", "timeout", "enable", "options", "name"];
 
 /// serbroker's own keys of a connection; they count as options.
-pub(super) const OWN_KEYS: [&str; 1] = ["allow"];
+pub(super) const OWN_KEYS: [&str; 2] = ["allow", "match"];
 
 /// A key that belongs into a connection.
 pub(super) fn is_connection_key(word: &str) -> bool {
@@ -259,7 +259,7 @@ fn suggestion(word: &str) -> String {
     }
     match crate::config::suggest::nearest(word, KEYS.into_iter().chain(OWN_KEYS)) {
         Some(near) => format!("did you mean '{near}:'?"),
-        None => "a connection has accepter, connector, timeout, enable, options and allow".to_owned(),
+        None => "a connection has accepter, connector, timeout, enable, options, allow and match".to_owned(),
     }
 }
 

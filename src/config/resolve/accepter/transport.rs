@@ -247,8 +247,8 @@ impl Bottom<'_> {
             }
         }
         let text = Spanned { value: tail.text.clone(), span: sub_span(self.text, &tail.place) };
-        let connector =
-            report.untraced(|report| connector::resolve(&text, self.defaults, self.services, report))?;
+        let connector = report
+            .untraced(|report| connector::resolve(&text, None, self.defaults, self.services, report))?;
         Some(Dial { owner: report.name().into(), connector, retry })
     }
 

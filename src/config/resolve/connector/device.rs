@@ -4,15 +4,18 @@ use crate::config::gensio::{self, Stack, Word};
 use crate::config::options::{Place, Value};
 use crate::config::raw::Spanned;
 use crate::config::resolve::layers::{Default, Setting, settings};
+use crate::config::resolve::matching::{self, Rule};
 use crate::config::resolve::report::{Report, sub_span};
 use crate::config::resolve::serial;
 use crate::config::suggest::fill_in;
 use crate::serial::settings::DeviceConfig;
+use std::ops::Range;
 
 /// A serial device and its settings.
 pub(super) fn device(
     stack: &Stack,
     text: &Spanned<String>,
+    rule: Option<Rule>,
     defaults: &[Default],
     report: &mut Report,
 ) -> Option<DeviceConfig> {
@@ -29,8 +32,7 @@ pub(super) fn device(
             return None;
         }
     };
-    path_remarks(path, sub_span(text, &path_place), report);
-    let mut device = DeviceConfig::new(path);
+    let mut device = named(path, &path_place, text, rule, report)?;
     let no_options = Vec::new();
     let parenthesised = stack.base.as_ref().map_or(&no_options, |base| &base.options);
     for setting in settings(Place::Layer("serialdev"), parenthesised, text, defaults, report) {
@@ -41,6 +43,52 @@ pub(super) fn device(
         report.error(text.span.clone(), "rdonly and wronly exclude each other", None);
     }
     Some(device)
+}
+
+/// The device by its path, or by a rule: the one of the connection where `match` stands in place of the
+/// path, or the one behind `match=`.
+fn named(
+    path: &str,
+    place: &Range<usize>,
+    text: &Spanned<String>,
+    rule: Option<Rule>,
+    report: &mut Report,
+) -> Option<DeviceConfig> {
+    let span = sub_span(text, place);
+    let own = match path.strip_prefix("match=") {
+        Some(fields) => match matching::of_text(fields, place.end - fields.len()) {
+            Ok(own) => Some(own),
+            Err(problem) => {
+                report.problem(text, problem);
+                return None;
+            }
+        },
+        None => None,
+    };
+    let found = match (own, rule) {
+        (Some(own), Some(other)) if own != other.rule => {
+            report.error(other.span, "match says something else than the connector", None);
+            return None;
+        }
+        (Some(own), _) => own,
+        (None, Some(rule)) if path == "match" => rule.rule,
+        (None, Some(rule)) => {
+            let help = format!("write serialdev,match in place of serialdev,{path}, or remove match");
+            report.error(rule.span, "the device is named twice: by its path and by match", Some(help));
+            return None;
+        }
+        (None, None) if path == "match" => {
+            let help =
+                "write match: {vid: 0403, pid: 6001} beside connector, or serialdev,match=vid:0403+pid:6001";
+            report.error(span, "nothing says what the device is found by", Some(help.to_owned()));
+            return None;
+        }
+        (None, None) => {
+            path_remarks(path, span, report);
+            return Some(DeviceConfig::new(path));
+        }
+    };
+    Some(DeviceConfig::matching(found))
 }
 
 fn open_option(device: &mut DeviceConfig, setting: &Setting, report: &mut Report) {

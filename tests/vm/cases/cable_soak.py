@@ -1,0 +1,76 @@
+#!/usr/bin/python3
+# vm: --limit 600
+"""200 times out and in, with 10 clients and traffic: memory stays flat, no client and no port is
+lost, no descriptor is left."""
+
+import time
+
+from guest import Ftdi, check, connect, receive, start_broker, wait_for
+
+CYCLES, WARM = 200, 40
+usb = Ftdi(serial="S1")
+broker = start_broker(f"""
+connection: &held
+  accepter: tcp,127.0.0.1,3001
+  connector: serialdev,match=serial:S1,115200n81,local
+  options:
+    max-connections: 10
+    on-device-loss: hold
+    hold-time: 60s
+""")
+clients = [connect(3001) for _ in range(10)]
+path = usb.path()
+wait_for(lambda: broker.opened(path), 10, "open")
+waits, warm, most, fds = [], None, 0, None
+begin = time.monotonic()
+for cycle in range(CYCLES):
+    usb.forget()
+    clients[cycle % 10].sendall(b"up" * 50)
+    wait_for(lambda: len(usb.received()) == 100, 10, "data to the adapter")
+    usb.send(b"down" * 25)
+    for client in clients:
+        check(receive(client, 100) == b"down" * 25, "data from the adapter")
+    if cycle % 10 == 0:
+        fds = fds or broker.fds()
+        check(broker.fds() == fds, f"{broker.fds()} descriptors, {fds} before")
+    # on its way when the plug is pulled
+    usb.send(bytes(5000))
+    clients[0].sendall(bytes(500))
+    usb.unplug()
+    for client in clients:
+        client.sendall(b"into the air")
+    usb.plug()
+    path = usb.path()
+    back = time.monotonic()
+    wait_for(
+        lambda: broker.log().count("its clients go on") > cycle, 10, lambda: f"the port serves in cycle {cycle}"
+    )
+    waits.append(time.monotonic() - back)
+    for client in clients:
+        client.setblocking(False)
+        try:
+            while client.recv(65536):
+                pass
+        except BlockingIOError:
+            pass
+        client.settimeout(10)
+    if cycle == WARM:
+        warm = broker.rss_kib()
+    if cycle >= WARM:
+        most = max(most, broker.rss_kib())
+took = time.monotonic() - begin
+waits.sort()
+print(f"{CYCLES} cycles in {took:.0f} s; open after the tty was there: median {1000 * waits[CYCLES // 2]:.0f} ms, most {1000 * waits[-1]:.0f} ms")
+print(f"memory: {warm} KiB after {WARM} cycles, {most} KiB at the most, {broker.rss_kib()} KiB at the end; {fds} descriptors")
+# a busy host makes the machine slow: half of them must be quick
+check(waits[CYCLES // 2] < 1, f"open after {waits[CYCLES // 2]} s")
+check(most - warm <= 1024, f"memory grew from {warm} to {most} KiB")
+check(broker.log().count("its clients go on") == CYCLES, "every cycle was one")
+check("client left" not in broker.log(), "a client was lost")
+before = broker.cpu_seconds()
+usb.unplug()
+time.sleep(3)
+spent = broker.cpu_seconds() - before
+print(f"{spent:.2f} s of processor time in 3 s with 10 clients and no device")
+check(spent < 0.3, f"{spent} s of processor time in 3 s")
+check(broker.stop() < 10, "stopped")
