@@ -12,7 +12,6 @@
 //! A client that is read is also seen to leave.
 
 use super::actor::{Phase, Port};
-use super::attached::Attached;
 use super::device::{DeviceState, Last, Refused};
 use crate::config::Cable;
 use crate::config::connector::Target;

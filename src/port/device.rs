@@ -240,12 +240,12 @@ impl Port {
             line_changed: resume.is_some(),
             device,
         }));
-        if let Some(resume) = resume {
-            self.resume(resume);
-        }
         let text = |port: &Self, t: &Option<Template>| t.as_ref().map(|t| port.fill(t, None, None));
         let sendon = text(self, &self.conn.options.sendon);
         self.batch = Some(Box::new(Batch::new(&self.conn.options, sendon, &line)));
+        if let Some(resume) = resume {
+            self.resume(resume);
+        }
         self.closeon = text(self, &self.conn.options.closeon).filter(|t| !t.is_empty()).map(Matcher::new);
         self.begin_trace();
         self.troubles_over();
