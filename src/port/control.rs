@@ -9,6 +9,10 @@ use std::task::Context;
 use std::time::Duration;
 use tracing::debug;
 
+/// How long DTR waits for RTS at most (`dtr-with-rts`): a client that waits for the answer to one
+/// before it sends the other takes a round trip of the network, and pyserial up to 0.1 s more.
+const DTR_WAITS: Duration = Duration::from_millis(500);
+
 impl Port {
     /// Does what a client asks and answers with what is in force now. As with ser2net, every
     /// client of the port is told of line settings that one of them asks for.
@@ -57,6 +61,7 @@ impl Port {
             Request::InboundFlow(value) => Reply::InboundFlow(self.set_flow(value, line)),
             Request::Break(value) => Reply::Break(self.set_break(value)),
             Request::SendBreak(length) => return self.send_break(length),
+            Request::Dtr(Some(true)) if self.dtr_waits() => Reply::Dtr(true),
             Request::Dtr(value) => Reply::Dtr(self.set_modem(value, None).0),
             Request::Rts(value) => Reply::Rts(self.set_modem(None, value).1),
             Request::DtrRts(dtr, rts) => {
@@ -157,10 +162,28 @@ impl Port {
         }
     }
 
+    /// Whether DTR, which is to be raised, waits for RTS to go down. The circuit of development boards
+    /// takes RTS alone for a reset and DTR alone for the choice of the boot loader; both together are
+    /// nothing, so a chip that sees them between the two starts its program. RFC 2217 has no request
+    /// for both, and a client whose requests come one by one can say it in no other way.
+    fn dtr_waits(&mut self) -> bool {
+        let now = self.now;
+        let wanted = self.conn.options.dtr_with_rts;
+        let Some(open) = self.dev.open().filter(|open| wanted && open.has_modem) else { return false };
+        let waits = open.dtr_at.is_some() || (open.modem.rts && !open.modem.dtr);
+        if waits {
+            open.dtr_at = Some(now + DTR_WAITS);
+        }
+        waits
+    }
+
     /// Sets DTR and RTS in one call and tells their state. A device without modem lines is
     /// answered as if it had them, because clients wait for the answer.
     pub(super) fn set_modem(&mut self, dtr: Option<bool>, rts: Option<bool>) -> (bool, bool) {
         let Some(open) = self.dev.open() else { return self.hold_outputs(dtr, rts) };
+        // a DTR that waited goes with RTS, and not at all when it is to be low again
+        let waited = (dtr.is_some() || rts.is_some()) && open.dtr_at.take().is_some();
+        let dtr = dtr.or(waited.then_some(true));
         open.outputs = (dtr.or(open.outputs.0), rts.or(open.outputs.1));
         if (dtr.is_some() || rts.is_some())
             && let Err(e) = open.device.set_modem(dtr, rts)

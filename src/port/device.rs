@@ -70,6 +70,8 @@ pub(super) struct OpenDevice {
     pub(super) break_on: bool,
     /// End of a break of fixed length.
     pub(super) break_until: Option<Instant>,
+    /// When DTR is raised although RTS did not follow (`dtr-with-rts`).
+    pub(super) dtr_at: Option<Instant>,
     /// What clients were told last.
     pub(super) modem: ModemLines,
     /// The driver has modem lines.
@@ -154,10 +156,10 @@ impl DeviceState {
 
     pub(super) fn deadlines(&self) -> impl Iterator<Item = Instant> {
         let times = match self {
-            Self::Open(open) => [open.break_until, open.looks.due(), open.stalled],
-            Self::Closing(_, drain) => [Some(drain.look_at), None, None],
-            Self::Opening(_, hangs_at) => [*hangs_at, None, None],
-            _ => [None; 3],
+            Self::Open(open) => [open.break_until, open.dtr_at, open.looks.due(), open.stalled],
+            Self::Closing(_, drain) => [Some(drain.look_at), None, None, None],
+            Self::Opening(_, hangs_at) => [*hangs_at, None, None, None],
+            _ => [None; 4],
         };
         times.into_iter().flatten()
     }
@@ -220,12 +222,13 @@ impl Port {
         let has_modem = lines.is_ok();
         self.overrides.opened(self.report.metrics());
         let was_holding = self.is_holding();
-        self.over_with_lookout();
+        let resume = self.over_with_lookout();
         self.dev = DeviceState::Open(Box::new(OpenDevice {
             counters: device.error_counters(),
             line,
             break_on: false,
             break_until: None,
+            dtr_at: None,
             modem: lines.unwrap_or_default(),
             has_modem,
             far_modem: 0,
@@ -234,12 +237,15 @@ impl Port {
             opened_at: self.now,
             looks: Looks::default(),
             stalled: None,
-            line_changed: false,
+            line_changed: resume.is_some(),
             device,
         }));
         let text = |port: &Self, t: &Option<Template>| t.as_ref().map(|t| port.fill(t, None, None));
         let sendon = text(self, &self.conn.options.sendon);
         self.batch = Some(Box::new(Batch::new(&self.conn.options, sendon, &line)));
+        if let Some(resume) = resume {
+            self.resume(resume);
+        }
         self.closeon = text(self, &self.conn.options.closeon).filter(|t| !t.is_empty()).map(Matcher::new);
         self.begin_trace();
         self.troubles_over();
@@ -295,7 +301,9 @@ impl Port {
         let text = error.client_text.map(|text| format!("Device open failure: {text}\r\n"));
         for session in self.sessions.iter_mut().filter(|session| session.ending.is_none()) {
             self.moved = true;
+            // one that was held is in the middle of its data
             if self.conn.options.refusal_text
+                && !session.greeted
                 && let Some(text) = &text
             {
                 session.send_text(cx, text.as_bytes());
@@ -321,7 +329,9 @@ impl Port {
             self.complain(error.name, &error.message);
             self.report.failed(error.failure, error.message.clone());
         }
-        self.tell_open_failure(cx, &error);
+        if !self.hold_while_opening(cx) {
+            self.tell_open_failure(cx, &error);
+        }
     }
 
     /// Nobody waits any more for what is being opened. The opening of a serial device is left alone:
@@ -461,7 +471,14 @@ impl Port {
             info!(port = %self.name, "{label}: {cause}; {next}");
             self.report.state(PortState::Closed);
         } else {
-            let text = format!("device {label} lost: {cause}; {next}");
+            // the driver reports both in the same way
+            let carrier = match (cause, self.conn.connector.device()) {
+                (IoFailure::Gone, Some(config)) if !config.line.local => {
+                    " (or its carrier DCD went off: with local that is ignored)"
+                }
+                _ => "",
+            };
+            let text = format!("device {label} lost: {cause}{carrier}; {next}");
             self.complain("lost", &text);
             self.report.failed(DeviceFailure::Lost, text);
         }
@@ -481,6 +498,10 @@ impl Port {
             open.break_on = false;
             // a driver that took the break takes its end; if not there is nothing more to try
             let _ = open.device.set_break(false);
+            self.moved = true;
+        }
+        if open.dtr_at.take_if(|at| *at <= now).is_some() {
+            self.set_modem(Some(true), None);
             self.moved = true;
         }
         let Some(open) = self.dev.open() else { return };

@@ -44,7 +44,7 @@ pub struct Device {
     room: Option<AsyncFd<OwnedFd>>,
     /// Who looks for changes of the modem lines, while anybody wants to know of them.
     edges: Option<EdgeWatch>,
-    /// And once more, watched for a hang-up; only while nobody reads.
+    /// And once more, watched for a hang-up; none until it could not be read for the first time.
     hangup: Option<Box<AsyncFd<OwnedFd>>>,
 }
 
@@ -111,7 +111,6 @@ impl Device {
         if self.parts.state.write_only {
             return Poll::Pending;
         }
-        self.hangup = None;
         if buf.is_empty() {
             return Poll::Ready(Ok(0));
         }

@@ -66,6 +66,7 @@ fn lines() -> Vec<Line> {
         (OPTION, "sendon", Here(net::sendon)),
         (OPTION, "signature", Here(net::signature)),
         (OPTION, "telnet-brk-on-sync", Here(device::telnet_brk_on_sync)),
+        (OPTION, "dtr-with-rts", Here(device::dtr_with_rts)),
         (OPTION, "chardelay", Here(net::chardelay)),
         (OPTION, "chardelay-scale", Here(net::chardelay_scale)),
         (OPTION, "chardelay-min", Here(net::chardelay_min)),

@@ -74,6 +74,8 @@ pub const OPTIONS: &[Row] = &[
         "Signature told to RFC 2217 clients, as it is written.")),
     as_default(also(row(CONNECTION, "telnet-brk-on-sync", BOOL, Some("false"),
         "Sends a break when the client sends a telnet synch."), &["telnet_brk_on_sync"])),
+    as_default(row(CONNECTION, "dtr-with-rts", BOOL, Some("false"),
+        "DTR that a client raises while RTS alone is up waits for RTS to go down, up to 0.5 s.")),
     as_default(row(CONNECTION, "chardelay", Kind::BoolOr(&["adaptive"]), Some("true"),
         "Waits a little for more bytes of the device before sending; adaptive: not with the first ones.")),
     as_default(row(CONNECTION, "chardelay-scale", int(1, 1000, "tenths of a character"), Some("20"),
