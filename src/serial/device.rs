@@ -122,7 +122,7 @@ impl Device {
                 ready.clear_ready();
             }
             // the end of a file that has no end: the terminal was hung up
-            return Poll::Ready(if count == 0 { Err(IoFailure::Gone) } else { Ok(count) });
+            return Poll::Ready(if count == 0 { Err(self.hung_up()) } else { Ok(count) });
         }
     }
 
@@ -141,11 +141,16 @@ impl Device {
         loop {
             let Ok(mut ready) = ready!(hangup.poll_read_ready(cx)) else { return Poll::Pending };
             if ready.ready().is_read_closed() {
-                return Poll::Ready(IoFailure::Gone);
+                return Poll::Ready(self.hung_up());
             }
             // more input, for later
             ready.clear_ready();
         }
+    }
+
+    fn hung_up(&self) -> IoFailure {
+        let state = &self.parts.state;
+        if state.is_pty || state.in_force.local { IoFailure::Gone } else { IoFailure::HungUp }
     }
 
     /// Writes what the driver takes of `buf`.

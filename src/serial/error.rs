@@ -271,6 +271,9 @@ pub enum IoFailure {
     /// The device is gone: unplugged, or the other end of the pseudo-terminal closed. It must be
     /// closed soon, so that the kernel can give its name to the device that comes back.
     Gone,
+    /// The same of a line whose modem lines count (no `local`): the carrier may have dropped as well.
+    /// The kernel makes a hang-up of both.
+    HungUp,
     /// What is at the other end of a connector has ended it; the text says how.
     Ended(Cow<'static, str>),
     /// Another error.
@@ -292,6 +295,7 @@ impl fmt::Display for IoFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Gone => f.write_str("the device is gone"),
+            Self::HungUp => f.write_str("unplugged, or the carrier (DCD) dropped, which `local` ignores"),
             Self::Ended(how) => f.write_str(how),
             Self::Failed(error) => write!(f, "{error}"),
         }

@@ -200,6 +200,7 @@ def carrier(broker, number, ends):
     wire("a", dcd=False)
     if ends:
         until_end(client, 5)
+        wait_for(lambda: "carrier (DCD) dropped" in broker.log(), 5, broker.log)
     else:
         client.settimeout(0.5)
         try:
