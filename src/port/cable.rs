@@ -26,7 +26,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
-use tracing::info;
+use tracing::{debug, info};
 
 /// Pause before the first look; doubled with each one in vain.
 const FIRST: Duration = Duration::from_millis(100);
@@ -196,6 +196,7 @@ impl Port {
 
     /// The device was looked for.
     fn looked(&mut self, cx: &mut Context<'_>, error: Option<OpenError>) {
+        debug!(port = %self.name, "looked for the device: {}", if error.is_some() { "away" } else { "there" });
         if let Some(error) = error {
             let (failure, text) = (error.failure(), error.to_string());
             // that it was lost says more than that it is missing since
