@@ -69,10 +69,12 @@ for cycle in range(CYCLES):
         most = max(most, broker.rss_kib())
 took = time.monotonic() - begin
 waits.sort()
-print(f"{CYCLES} cycles in {took:.0f} s; open after the tty was there: median {1000 * waits[CYCLES // 2]:.0f} ms, most {1000 * waits[-1]:.0f} ms")
-print(f"memory: {warm} KiB after {WARM} cycles, {most} KiB at the most, {broker.rss_kib()} KiB at the end; {fds} descriptors")
-# a busy host makes the machine slow: half of them must be quick
-check(waits[CYCLES // 2] < 1, f"open after {waits[CYCLES // 2]} s")
+half = waits[CYCLES // 2]
+print(f"{CYCLES} cycles in {took:.0f} s")
+print(f"open after the tty was there: median {1000 * half:.0f} ms, most {1000 * waits[-1]:.0f} ms")
+print(f"memory: {warm} KiB after {WARM} cycles, {most} KiB at the most; {fds} descriptors")
+# the machine's processor is some 15 times slower than others, and a busy host makes it slower yet
+check(half < 5, f"open after {half} s")
 check(most - warm <= 1024, f"memory grew from {warm} to {most} KiB")
 check(returned() == CYCLES, "every cycle was one")
 check("client left" not in broker.log(), "a client was lost")
