@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-# vm: --limit 900
+# vm: --limit 1200
 """200 times out and in, with 10 clients and traffic: memory stays flat, no client and no port is
 lost, no descriptor is left."""
 
