@@ -119,6 +119,7 @@ impl Hotplug {
     /// Calls who waits: everybody, or those whom the watcher did not know yet.
     fn call(&self, everybody: bool) {
         let waiting = self.lock().waiting.clone();
+        debug!(waiting = waiting.len(), everybody, "a device may have come");
         for slot in waiting {
             if slot.served.swap(true, Ordering::AcqRel) && !everybody {
                 continue;

@@ -17,16 +17,18 @@ use crate::config::Cable;
 use crate::config::connector::Target;
 use crate::hotplug::{Ticket, Wanted};
 use crate::metrics::{CloseReason, DeviceFailure, PortState};
+use crate::opening;
 use crate::serial::modem::ModemLines;
 use crate::serial::request::Notice;
 use crate::serial::settings::{DeviceConfig, LineSettings};
 use crate::serial::{self, OpenError};
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tokio::task::JoinHandle;
-use tracing::info;
+use tokio::task::{JoinError, JoinHandle};
+use tracing::{debug, info};
 
 /// Pause before the first look; doubled with each one in vain.
 const FIRST: Duration = Duration::from_millis(100);
@@ -46,8 +48,8 @@ pub(super) struct Lookout {
     not_before: Instant,
     /// Pause after the next look in vain.
     pause: Duration,
-    /// A look: it may read many files.
-    looking: Option<JoinHandle<Result<(), OpenError>>>,
+    /// A look: it may read many files, and so has its turn as one of the opens.
+    looking: Option<JoinHandle<Result<Result<(), OpenError>, JoinError>>>,
     ticket: Option<Ticket>,
     /// What is in force again when it is back.
     resume: Option<Resume>,
@@ -171,7 +173,7 @@ impl Port {
             lookout.looking = None;
             self.moved = true;
             // a look that died is one in vain
-            return match result {
+            return match result.and_then(|done| done) {
                 Ok(result) => self.looked(cx, result.err()),
                 Err(_) => self.look_out(cx),
             };
@@ -186,7 +188,7 @@ impl Port {
             Some(device) => {
                 // what is known already is not told again
                 let known = self.report.fault().is_some();
-                lookout.looking = Some(tokio::task::spawn_blocking(move || {
+                lookout.looking = Some(opening::begin(Arc::clone(&device.path), move || {
                     serial::look(&device).map_err(|error| if known { error } else { error.with_present() })
                 }));
             }
@@ -196,6 +198,7 @@ impl Port {
 
     /// The device was looked for.
     fn looked(&mut self, cx: &mut Context<'_>, error: Option<OpenError>) {
+        debug!(port = %self.name, "looked for the device: {}", if error.is_some() { "away" } else { "there" });
         if let Some(error) = error {
             let (failure, text) = (error.failure(), error.to_string());
             // that it was lost says more than that it is missing since

@@ -32,8 +32,7 @@ for number in range(8):
     while receive(client, 1) != b"y":
         pass
     client.close()
-    log = f"client left"
-    wait_for(lambda: broker.log().count(log) == number + 1, 10, "the client has left")
+    wait_for(lambda: broker.log().count("client left") == number + 1, 10, "the client has left")
 check(len(edges()) == 2, f"edges: {edges()}")
 print(f"8 clients, edges since the start: {edges()}")
 usb.unplug()

@@ -139,8 +139,10 @@ for _ in range(3):
     for client in clients:
         check(receive(client, 4) == b"down", "data from the adapter")
 check(broker.stop() < 10, "stopped")
-print(", ".join(f"{100 * share:.1f} %" for share in times["processor"]), "of the processor in 4 s without the device")
-print("open again", ", ".join(f"{1000 * took:.0f} ms" for took in times["back"]), "after the tty was there")
+shares = ", ".join(f"{100 * share:.1f} %" for share in times["processor"])
+print(f"{shares} of the processor in 4 s without the device")
+waits = ", ".join(f"{1000 * took:.0f} ms" for took in times["back"])
+print(f"open again {waits} after the tty was there")
 check(min(times["closed"]) < 0.1, times)
 check(min(times["back"]) < 1, times)
 check(min(times["processor"]) < 0.1, times)

@@ -12,7 +12,8 @@ import time
 
 from guest import Ftdi, check, connect, receive, skip, start_broker, until_end, wait_for
 
-UDEVD = next((path for path in ("/usr/lib/systemd/systemd-udevd", "/lib/systemd/systemd-udevd") if os.path.exists(path)), None)
+PLACES = ("/usr/lib/systemd/systemd-udevd", "/lib/systemd/systemd-udevd")
+UDEVD = next((path for path in PLACES if os.path.exists(path)), None)
 if not UDEVD:
     skip("no udevd")
 os.makedirs("/run/udev", exist_ok=True)
@@ -117,7 +118,7 @@ client = connect(3001)
 client.sendall(b"two")
 wait_for(lambda: usb.received().endswith(b"two"), 10, "data by the link")
 takers = []
-for round in range(2):
+for _ in range(2):
     before = usb.path()
     usb.unplug()
     # the kernel gives the lowest number that is free
@@ -130,7 +131,10 @@ for round in range(2):
     linked = time.monotonic()
     wait_for(lambda: broker.opened(after), 10, "open under the new name")
     took = time.monotonic() - linked
-    print(f"by-id: {before} came back as {after}, the link {1000 * (linked - begin):.0f} ms after the tty, open {1000 * took:.0f} ms after the link")
+    print(
+        f"by-id: {before} came back as {after}, the link {1000 * (linked - begin):.0f} ms after the tty, "
+        f"open {1000 * took:.0f} ms after the link"
+    )
     # a busy host makes the machine slow: the times are for the reader
     check(after != before, f"{before} is taken")
     client.sendall(b"more")

