@@ -17,7 +17,7 @@ import threading
 import time
 import tty
 
-from guest import MODEM, Serial, check, modprobe, start_broker, wait_for
+from guest import MODEM, Serial, check, modprobe, start_broker, start_ser2net, wait_for
 
 TIOCMIWAIT = 0x545C
 DEVICE = "/dev/ttyV0"
@@ -219,8 +219,53 @@ def main():
     check(cpu() - before <= 2, "idle it takes no processor time")
     program.close()
     attach.stop()
+    kept(broker, device)
+    broker.stop()
+    of_ser2net(device)
+    device.close()
     much()
     print("all passed")
+
+
+def kept(broker, device):
+    """With --keep the far port stays open, and DTR and RTS follow the device's being open."""
+    attach = Attach("--keep", "rfc2217://127.0.0.1:4000", DEVICE)
+    lines = lambda: (device.modem()["dsr"], device.modem()["cts"])  # noqa: E731
+    wait_for(lambda: broker.opened("/dev/vm/a"), 10, "the far device is open")
+    for _ in range(2):
+        program = Serial(DEVICE, 9600)
+        wait_for(lambda: lines() == (True, True), 10, lambda: f"both rise: {lines()}")
+        program.close()
+        wait_for(lambda: lines() == (False, False), 10, lambda: f"both fall: {lines()}")
+    check(broker.opened("/dev/vm/a"), "the far device stays open")
+    attach.stop()
+
+
+def of_ser2net(device):
+    """The same with the real ser2net at the far end."""
+    far = start_ser2net(
+        "%YAML 1.1\n---\n"
+        "connection: &far\n  accepter: telnet(rfc2217),tcp,127.0.0.1,4002\n"
+        "  connector: serialdev,/dev/vm/a,9600n81,local\n"
+    )
+    attach = Attach("rfc2217://127.0.0.1:4002", DEVICE)
+    program = Serial(DEVICE, 19200, "7E1")
+    wait_for(lambda: settings("/dev/vm/a") == (19200, 7, "E", 1), 10, lambda: f"7E1: {settings('/dev/vm/a')}")
+    device.configure(19200, "7E1")
+    for lines in ({"dtr": False, "rts": True}, {"dtr": True, "rts": False}, {"dtr": True, "rts": True}):
+        program.set(**lines)
+        wait_for(lambda: (device.modem()["dsr"], device.modem()["cts"]) == (lines["dtr"], lines["rts"]), 10, f"{lines}")
+    program.write(b"to ser2net")
+    check(device.read(10) == b"to ser2net", "data up")
+    device.write(b"from ser2net")
+    check(program.read(12) == b"from ser2net", "data down")
+    breaks = device.counters()["brk"]
+    termios.tcsendbreak(program.fd, 0)
+    wait_for(lambda: device.counters()["brk"] > breaks, 10, "a break arrives")
+    program.close()
+    attach.stop()
+    far.stop()
+    print("ser2net is a far end")
 
 
 def much():
