@@ -137,7 +137,7 @@ fn the_tests_of_pyserial_pass() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// The same with ser2net, for the figures in docs/performance.md:
+/// The same with ser2net, for the figures in docs/compatibility.md:
 /// `cargo test --test client_programs ser2net -- --ignored --nocapture`.
 #[test]
 #[ignore = "a comparison: it has nothing to say about this program"]
