@@ -328,6 +328,7 @@ pub fn of_device(device: &DeviceConfig) -> Vec<InForce> {
         write_only,
         read_only,
         rs485,
+        low_latency,
         drain_ms,
         stall_ms,
     } = device;
@@ -345,6 +346,7 @@ pub fn of_device(device: &DeviceConfig) -> Vec<InForce> {
         of("rdonly").is(read_only),
         of("dtr").maybe(dtr.map(|on| on.to_string())),
         of("rts").maybe(rts.map(|on| on.to_string())),
+        of("low-latency").is(low_latency),
         of("rs485").maybe(rs485.as_ref().map(rs485_text)),
         slot(Place::Layer("serialdev"), "uucplock").is(uucp_lock),
         slot(Place::Layer("serialdev"), "drain_time").maybe(drain_ms.map(|ms| (ms / 10).to_string())),

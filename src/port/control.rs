@@ -3,7 +3,7 @@
 use super::actor::Port;
 use super::device::OpenDevice;
 use crate::metrics::{DropDirection, DropReason};
-use crate::serial::request::{Notice, Purge, Reply, Request};
+use crate::serial::request::{Purge, Reply, Request};
 use crate::serial::settings::{Flow, LineSettings};
 use std::task::Context;
 use std::time::Duration;
@@ -84,13 +84,11 @@ impl Port {
                 return self.sessions[index].send_reply(cx, &Reply::ModemMask(mask));
             }
             Request::LineMask(mask) => {
+                self.schedule_look();
                 return self.sessions[index].send_reply(cx, &Reply::LineMask(mask));
             }
             Request::PollModem => return self.tell_modem(cx, index),
-            Request::PollLine => {
-                // errors are told as they are counted; what is left to tell is that there are none
-                return self.sessions[index].send_notice(cx, Notice::Line(0), true);
-            }
+            Request::PollLine => return self.tell_line(cx, index),
         };
         self.tell_all(cx, index, &reply);
     }
@@ -104,19 +102,6 @@ impl Port {
                 session.inform(cx, reply);
             }
         }
-    }
-
-    fn tell_modem(&mut self, cx: &mut Context<'_>, index: usize) {
-        let state = self.dev.open().map_or(0, |open| {
-            if open.has_modem
-                && let Ok(lines) = open.device.modem_lines()
-            {
-                open.modem = lines;
-            }
-            open.modem.state(None) | open.far_modem
-        });
-        self.sessions[index].send_notice(cx, Notice::Modem(state), true);
-        self.schedule_look();
     }
 
     fn signature(&self) -> Vec<u8> {

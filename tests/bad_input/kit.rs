@@ -117,6 +117,8 @@ pub(crate) struct Daemon {
     _dir: TempDir,
     log: PathBuf,
     witness: Witness,
+    /// See [`Self::peak_rss`].
+    most: u64,
 }
 
 struct Witness {
@@ -153,7 +155,7 @@ impl Daemon {
         let client = TcpStream::connect(address).unwrap();
         client.set_read_timeout(Some(PATIENCE)).unwrap();
         client.set_write_timeout(Some(PATIENCE)).unwrap();
-        let mut daemon = Self { child, _dir: dir, log, witness: Witness { pty, client, seed: 1 } };
+        let mut daemon = Self { child, _dir: dir, log, witness: Witness { pty, client, seed: 1 }, most: 0 };
         daemon.exchange();
         daemon
     }
@@ -198,6 +200,7 @@ impl Daemon {
         let mut got = vec![0; down.len()];
         client.read_exact(&mut got).expect("bytes of the device arrive");
         assert!(got == down, "bytes of the device were damaged");
+        self.most = self.most.max(self.rss());
     }
 
     /// Runs `trouble` on a thread of its own, and exchanges all the while and once after it.
@@ -220,14 +223,14 @@ impl Daemon {
         fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).unwrap()
     }
 
-    /// Memory in use, kilobytes.
+    /// Memory in use that is its own, kilobytes: code comes and goes as it is needed.
     pub(crate) fn rss(&self) -> u64 {
-        status(&self.proc("status"), "VmRSS:")
+        status(&self.proc("status"), "RssAnon:")
     }
 
-    /// The most memory that was ever in use, kilobytes.
+    /// The most that [`Self::rss`] was after any exchange, kilobytes.
     pub(crate) fn peak_rss(&self) -> u64 {
-        status(&self.proc("status"), "VmHWM:")
+        self.most
     }
 
     /// Open files.

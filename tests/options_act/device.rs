@@ -274,6 +274,14 @@ pub(crate) fn rs485() {
     assert!(said.starts_with(b"Device open failure"), "{}", String::from_utf8_lossy(&said));
 }
 
+pub(crate) fn low_latency() {
+    // a terminal has no such setting, and is used without it; drivers that have it are in tests/vm
+    let open = Open::new("serialdev", "9600n81,local,low-latency");
+    open.broker.log.wait(&["WARN", open.pty.path(), "low-latency has no effect"]);
+    let plain = Open::new("serialdev", "9600n81,local");
+    assert!(!plain.broker.log.text().contains("low-latency"));
+}
+
 pub(crate) fn parity() {
     let bits = ControlModes::PARENB | ControlModes::PARODD | ControlModes::CMSPAR;
     for (words, expected) in [

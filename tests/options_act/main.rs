@@ -169,6 +169,7 @@ fn lines() -> Vec<Line> {
         (SERIAL, "dtr", Here(device::dtr_and_rts)),
         (SERIAL, "rts", Here(device::dtr_and_rts)),
         (SERIAL, "rs485", Here(device::rs485)),
+        (SERIAL, "low-latency", Here(device::low_latency)),
         (SERIAL, "NONE", Here(device::parity)),
         (SERIAL, "EVEN", Here(device::parity)),
         (SERIAL, "ODD", Here(device::parity)),

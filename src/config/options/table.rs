@@ -357,6 +357,8 @@ pub const OPTIONS: &[Row] = &[
         "Sets RTS at open."),
     as_default(row(SERIAL, "rs485", Kind::Rs485, Some("off"),
         "RS-485 direction control: before:after[:rts_on_send][:rts_after_send][:rx_during_tx][:terminate_bus].")),
+    as_default(also(row(SERIAL, "low-latency", BOOL, Some("false"),
+        "Has the driver hand over at once what it receives (ASYNC_LOW_LATENCY)."), &["low_latency"])),
     row(SERIAL, "NONE", Kind::Flag, None,
         "No parity."),
     row(SERIAL, "EVEN", Kind::Flag, None,
