@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Runs pyserial's own tests on a port.
 
-    suite.py DIRECTORY URL
+    suite.py DIRECTORY URL [TEST...]
 
-DIRECTORY is `test` of pyserial's source distribution. For each test there is a line of JSON on
+TESTs are names as they are told; without any, all are run. DIRECTORY is `test` of pyserial's source distribution. For each test there is a line of JSON on
 standard output: "test", "outcome" (passed, failed, skipped), "text" and "seconds". What the tests
 themselves print goes to standard error.
 """
@@ -53,7 +53,7 @@ class Result(unittest.TestResult):
 
 
 def main():
-    directory, url = sys.argv[1:]
+    directory, url, *wanted = sys.argv[1:]
     sys.path.insert(0, directory)
     names = sorted(name[:-3] for name in os.listdir(directory) if name.endswith(".py"))
     suite = unittest.TestSuite()
@@ -62,7 +62,8 @@ def main():
             continue
         module = importlib.import_module(name)
         module.PORT = url
-        suite.addTests(unittest.defaultTestLoader.loadTestsFromModule(module))
+        for case in unittest.defaultTestLoader.loadTestsFromModule(module):
+            suite.addTests(test for test in case if not wanted or test.id() in wanted)
     sink = sys.stdout
     with contextlib.redirect_stdout(sys.stderr):
         suite.run(Result(sink))
