@@ -6,6 +6,7 @@
 mod support;
 
 use std::fs;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use support::net::{Client, End, get};
@@ -215,10 +216,11 @@ fn a_device_that_is_open_always_is_opened_once_and_again_after_a_loss() {
     wait_for("the count", || dropped(&broker, "unheard", "to_clients") == 17);
     for _ in 0..5 {
         let mut client = Client::connect(port);
-        cable.pty().write(b"yes");
-        assert_eq!(client.receive(3), b"yes");
+        // what arrives says that the client is heard
         client.send(b"no");
         assert_eq!(cable.pty().read(2), b"no");
+        cable.pty().write(b"yes");
+        assert_eq!(client.receive(3), b"yes");
         drop(client);
         wait_for("the client to leave", || broker.metric("serbroker_port_clients", &["port=\"p\""]) == 0);
     }
@@ -332,6 +334,63 @@ fn the_settings_that_a_client_asked_for_are_in_force_on_the_device_that_comes_ba
     let _next = Client::connect(port);
     broker.wait_device("p", true);
     assert_eq!(speed(cable.pty()), 115_200);
+}
+
+#[test]
+fn a_port_that_is_switched_off_leaves_its_device_alone_and_rests() {
+    let (mut cable, port, admin) = (Cable::plugged(), free_port(), free_port());
+    let link = cable.link();
+    let (accepter, device) = (format!("tcp,127.0.0.1,{port}"), link.to_str().unwrap());
+    let broker = Broker::start(&format!(
+        "admin:\n  accepter: tcp,127.0.0.1,{admin}\n{}",
+        connection("p", &accepter, device, &["device-open: always"])
+    ));
+    let order = |line: &str| {
+        let mut session = Client::connect(admin);
+        session.receive_until(b"-> ");
+        session.send(format!("{line}\r\n").as_bytes());
+        session.receive_until(b"-> ");
+    };
+    broker.wait_device("p", true);
+    order("setportenable p off");
+    broker.wait_device("p", false);
+    assert_eq!(open_terminals(&broker), 0);
+    order("setportenable p on");
+    broker.wait_device("p", true);
+    // off while it is away
+    cable.unplug();
+    broker.wait_metric("serbroker_port_device_fault", &["reason=\"lost\""], 1);
+    order("setportenable p off");
+    let before = cpu(&broker);
+    std::thread::sleep(Duration::from_secs(1));
+    let spent = cpu(&broker) - before;
+    assert!(spent <= 5, "{spent} hundredths of a second in one second");
+    cable.plug();
+    order("setportenable p on");
+    broker.wait_device("p", true);
+}
+
+#[test]
+fn other_connectors_stay_open_and_hold_their_clients_too() {
+    let (far, port) = (free_port(), free_port());
+    let broker = Broker::start(&format!(
+        "connection: &p\n  accepter: tcp,127.0.0.1,{port}\n  connector: tcp,127.0.0.1,{far}\n  options:\n    \
+         on-device-loss: hold\n    device-open: always\n"
+    ));
+    let mut client = Client::connect(port);
+    broker.wait_metric("serbroker_port_clients", &["port=\"p\""], 1);
+    let listener = std::net::TcpListener::bind(("127.0.0.1", far)).unwrap();
+    for round in 0..2 {
+        let (mut server, _) = listener.accept().unwrap();
+        broker.wait_device("p", true);
+        server.write_all(b"down").unwrap();
+        assert_eq!(client.receive(4), b"down", "round {round}");
+        client.send(b"up");
+        let mut got = [0; 2];
+        server.read_exact(&mut got).unwrap();
+        assert_eq!(&got, b"up", "round {round}");
+    }
+    assert_eq!(broker.log.count(&["client left"]), 0);
 }
 
 #[test]

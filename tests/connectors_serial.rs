@@ -196,6 +196,52 @@ fn without_keepopen_a_lost_device_ends_its_clients() {
 }
 
 #[test]
+fn clients_that_are_held_by_the_port_get_a_device_with_filters_back_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let link = dir.path().join("device");
+    let first = Pty::new();
+    first.link(&link);
+    let options = ["on-device-loss: hold", "hold-time: 20s"];
+    let (broker, port) = start("trace(dir=both,file=/dev/null),", link.to_str().unwrap(), &options);
+    let mut client = connect(port);
+    ask(&mut client, b"\x01\x00\x00\x12\xc0");
+    wait_for("the speed", || first.termios().output_speed() == 4800);
+    fs::remove_file(&link).unwrap();
+    drop(first);
+    broker.log.wait(&["lost", "its clients stay"]);
+    let second = Pty::new();
+    second.link(&link);
+    broker.wait_device("near", true);
+    wait_for("the speed of before", || second.termios().output_speed() == 4800);
+    client.send(b"again");
+    assert_eq!(second.read(5), b"again");
+}
+
+#[test]
+fn an_administrator_sees_and_sets_the_line() {
+    let Some(shim) = Shim::build() else { return };
+    let pty = Pty::new();
+    let lines = shim.lines(pty.number());
+    let (port, admin) = (free_port(), free_port());
+    let text = format!("admin:\n  accepter: tcp,127.0.0.1,{admin}\n")
+        + &config(port, "keepopen,ratelimit(xmit_delay=1m),", pty.path(), &[]);
+    let broker = Broker::start_with(&text, |command| shim.preload(command));
+    let mut client = connect(port);
+    ask(&mut client, b"\x01\x00\x00\x12\xc0");
+    let mut admin = Client::connect(admin);
+    admin.receive_until(b"-> ");
+    admin.send(b"showport near\r");
+    let shown = String::from_utf8(admin.receive_until(b"\r\n-> ")).unwrap();
+    assert!(shown.contains("4800N81") && shown.contains("RTSHI,DTRHI"), "{shown}");
+    admin.send(b"setportcontrol near DTRLO\r");
+    wait_for("DTR off", || lines.outputs() == shim::RTS);
+    admin.receive_until(b"\r\n-> ");
+    admin.send(b"disconnect near\r");
+    assert_eq!(client.rest().1, End::Fin);
+    broker.wait_device("near", false);
+}
+
+#[test]
 fn refusals_are_those_of_a_device() {
     let pty = Pty::new();
     let ports = [free_port(), free_port(), free_port()];

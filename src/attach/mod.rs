@@ -14,6 +14,7 @@ mod line;
 mod link;
 mod local;
 mod relay;
+mod terminal;
 mod tty;
 mod url;
 

@@ -368,9 +368,11 @@ impl Relay {
         self.local.ready();
         let name = self.stack.name();
         let again = std::mem::take(&mut self.troubled);
-        match again.then(|| self.troubles.occurs("connected", std::time::Instant::now())) {
-            Some(Some(_)) => info!("{name}: connected again"),
-            _ => debug!("{name}: connected"),
+        let told = again.then(|| self.troubles.occurs("connected", std::time::Instant::now())).flatten();
+        if told.is_some() {
+            info!("{name}: connected again");
+        } else {
+            debug!("{name}: connected");
         }
         notify::status(&format!("{name}: connected"));
     }

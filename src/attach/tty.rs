@@ -22,23 +22,20 @@ use super::Attach;
 use super::line::{Ledger, Wanted};
 use super::link::Link;
 use super::local::{Local, Step};
+use super::terminal::{Make, create, fresh, is_own, open_slave};
 use crate::connect::{Event, pty};
 use crate::serial::request::Request;
 use crate::serial::settings::{Flow, LineSettings, Parity};
-use crate::serial::{configured_settings, line_settings, sys};
-use nix::fcntl::{OFlag, open};
+use crate::serial::{line_settings, sys};
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
-use nix::sys::stat::Mode;
 use nix::unistd::{read, write};
 use std::collections::VecDeque;
-use std::fs::Permissions;
 use std::future::Future;
 use std::io;
 use std::mem::replace;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{PermissionsExt, chown};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -58,6 +55,8 @@ const SETTLED: Duration = Duration::from_millis(50);
 /// What a program wrote before it closed the terminal is kept for so long when the far end cannot be
 /// reached: the kernel's `closing_wait` of serial ports.
 const DRAIN_LIMIT: Duration = Duration::from_secs(30);
+/// Bytes of inotify events that are read at a time.
+const EVENTS: usize = 4096;
 /// Steps without a result before others have their turn.
 const ROUNDS: usize = 16;
 
@@ -72,14 +71,6 @@ enum Master {
     Moving,
 }
 
-/// How the terminal is made.
-#[derive(Clone, Debug)]
-struct Make {
-    owner: Option<u32>,
-    group: Option<u32>,
-    mode: u32,
-}
-
 /// A pseudo-terminal with a link.
 pub(super) struct Tty {
     master: Master,
@@ -91,6 +82,8 @@ pub(super) struct Tty {
     is_open: bool,
     /// Whether it is open has to be looked at.
     look: bool,
+    /// It was opened or closed since that was done.
+    passed: bool,
     /// All programs have left since, and what they wrote is still there.
     left: Option<Instant>,
     tick: Pin<Box<Sleep>>,
@@ -122,57 +115,6 @@ impl std::fmt::Debug for Tty {
     }
 }
 
-/// A new pseudo-terminal with settings, and its inotify(7) watch.
-fn create(make: &Make, settings: &Termios2) -> Result<(OwnedFd, PathBuf, AsyncFd<OwnedFd>), String> {
-    let made = || -> io::Result<_> {
-        let (master, slave) = pty::create()?;
-        let master = master.as_fd().try_clone_to_owned()?;
-        sys::set_termios(&master, settings)?;
-        Ok((master, slave))
-    };
-    let (master, slave) = made().map_err(|error| format!("cannot make a pseudo-terminal: {error}"))?;
-    let shown = slave.display();
-    let opens = watch_opens(&slave).map_err(|error| {
-        let cure = match error.raw_os_error() {
-            Some(libc::EMFILE) => "; raise fs.inotify.max_user_instances with sysctl",
-            Some(libc::ENOSPC) => "; raise fs.inotify.max_user_watches with sysctl",
-            _ => "",
-        };
-        format!("cannot watch {shown} for being opened: {error}{cure}")
-    })?;
-    // a terminal that was never open does not count as closed yet
-    drop(open_slave(&slave).map_err(|error| format!("cannot open {shown}: {error}"))?);
-    std::fs::set_permissions(&slave, Permissions::from_mode(make.mode))
-        .map_err(|error| format!("cannot set the mode of {shown}: {error}"))?;
-    if make.owner.is_some() || make.group.is_some() {
-        chown(&slave, make.owner, make.group).map_err(|error| {
-            format!("cannot give {shown} to its owner: {error}; that takes root, or a group that we are in")
-        })?;
-    }
-    Ok((master, slave, opens))
-}
-
-fn watch_opens(path: &Path) -> io::Result<AsyncFd<OwnedFd>> {
-    let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
-    inotify.add_watch(path, AddWatchFlags::IN_OPEN | AddWatchFlags::IN_CLOSE)?;
-    sys::watch(inotify.into()).map_err(|(_, error)| error)
-}
-
-fn open_slave(path: &Path) -> io::Result<OwnedFd> {
-    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    Ok(open(path, flags, Mode::empty())?)
-}
-
-/// The settings of a new terminal: raw, with the mark of an untouched one.
-fn fresh(line: Option<LineSettings>) -> io::Result<Termios2> {
-    let (master, _) = pty::create()?;
-    // as a serial port has it: DTR falls at the last close unless a program says otherwise
-    let line = LineSettings { local: true, hangup_when_done: Some(true), ..line.unwrap_or_default() };
-    let mut settings = configured_settings(&sys::termios(&master)?, &line);
-    settings.c_oflag = libc::OPOST;
-    Ok(settings)
-}
-
 impl Tty {
     /// Makes the terminal and the link.
     ///
@@ -197,6 +139,7 @@ impl Tty {
             make,
             is_open: false,
             look: true,
+            passed: false,
             left: None,
             tick: Box::pin(sleep(SLOW)),
             termios,
@@ -246,14 +189,29 @@ impl Tty {
 
     /// Takes note of all opens and closes until now.
     fn poll_opens(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        let mut events = [0; 4096];
         while let Poll::Ready(ready) = self.opens.poll_read_ready(cx) {
+            let mut events = [0; EVENTS];
             let Ok(result) = ready?.try_io(|fd| read(fd, &mut events).map_err(io::Error::from)) else {
                 continue;
             };
             result?;
             self.look = true;
+            self.passed = true;
         }
+        Ok(())
+    }
+
+    /// Takes the events off that our own opening and closing made. Others come in between only if a
+    /// program did the same just then.
+    fn forget_own(&mut self) -> io::Result<()> {
+        let mut events = [0; EVENTS];
+        let count = match read(self.opens.get_ref(), &mut events) {
+            Err(Errno::EAGAIN) => 0,
+            other => other?,
+        };
+        // equal events in a row are one, so that a program's opening may be among these
+        self.look = true;
+        self.passed |= !is_own(&events[..count]);
         Ok(())
     }
 
@@ -271,6 +229,7 @@ impl Tty {
             (false, false) => {
                 self.watch(true)?;
                 self.is_open = true;
+                self.passed = false;
                 self.quick();
                 self.tick.as_mut().reset(Instant::now() + QUICK);
                 self.check_line()?;
@@ -283,11 +242,18 @@ impl Tty {
                 self.check_line()?;
                 self.watch(false)?;
                 self.is_open = false;
+                self.passed = false;
                 self.freshen()?;
                 if self.raises && self.termios.c_cflag & libc::HUPCL != 0 {
                     self.ask(Request::DtrRts(false, false));
                 }
                 Ok(Some(Step::Closed))
+            }
+            // a program was there, too short to be seen; what it set is wanted all the same
+            (false, true) if replace(&mut self.passed, false) => {
+                self.check_line()?;
+                self.freshen()?;
+                Ok(None)
             }
             _ => Ok(None),
         }
@@ -305,6 +271,8 @@ impl Tty {
                 // neither can fail on a terminal that is open
                 let _ = sys::share(&slave);
                 let _ = sys::flush(&slave, libc::TCIFLUSH);
+                drop(slave);
+                self.forget_own()?;
                 self.mark()
             }
             // only root may take the claim back, so others need another terminal
@@ -418,16 +386,16 @@ impl Tty {
             let mut ready = ready?;
             match read(fd.get_ref(), buf) {
                 Ok(count @ 1..) => return Ok(Some(count)),
-                Err(nix::errno::Errno::EAGAIN) if ready.ready().is_read_closed() => {
+                Err(Errno::EAGAIN) if ready.ready().is_read_closed() => {
                     // a hang-up that is over stays known to the reactor
                     self.look = true;
                     self.watch(true)?;
                     cx.waker().wake_by_ref();
                     return Ok(None);
                 }
-                Err(nix::errno::Errno::EAGAIN) => ready.clear_ready(),
-                Err(nix::errno::Errno::EINTR) => {}
-                Ok(_) | Err(nix::errno::Errno::EIO) => {
+                Err(Errno::EAGAIN) => ready.clear_ready(),
+                Err(Errno::EINTR) => {}
+                Ok(_) | Err(Errno::EIO) => {
                     self.look = true;
                     return Ok(None);
                 }
@@ -446,6 +414,9 @@ impl Local for Tty {
                 return Poll::Ready(Ok(step));
             }
             if !self.is_open {
+                if self.look {
+                    continue;
+                }
                 return Poll::Pending;
             }
             if self.tick.as_mut().poll(cx).is_ready() {
@@ -508,16 +479,16 @@ impl Local for Tty {
             let mut ready = ready!(fd.poll_write_ready(cx))?;
             match write(fd.get_ref(), data) {
                 Ok(count @ 1..) => return Poll::Ready(Ok(count)),
-                Ok(_) | Err(nix::errno::Errno::EAGAIN) if ready.ready().is_write_closed() => {
+                Ok(_) | Err(Errno::EAGAIN) if ready.ready().is_write_closed() => {
                     self.look = true;
                     self.watch(true)?;
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
-                Ok(_) | Err(nix::errno::Errno::EAGAIN) => ready.clear_ready(),
-                Err(nix::errno::Errno::EINTR) => {}
+                Ok(_) | Err(Errno::EAGAIN) => ready.clear_ready(),
+                Err(Errno::EINTR) => {}
                 // nobody is there to read it
-                Err(nix::errno::Errno::EIO) => {
+                Err(Errno::EIO) => {
                     self.look = true;
                     return Poll::Ready(Ok(data.len()));
                 }

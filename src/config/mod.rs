@@ -144,6 +144,8 @@ pub struct Options {
     pub connback_timeout: Option<Duration>,
     /// A telnet synch sends a break.
     pub brk_on_sync: bool,
+    /// DTR waits for RTS, so that both change at once.
+    pub dtr_with_rts: bool,
     /// A client does not count as idle while bytes for it wait in the system.
     pub timeout_on_os_queue: bool,
     /// What is done about a client that reads too slowly.

@@ -83,6 +83,10 @@ impl<F: Filter> Channel for F {
         Filter::event(self)
     }
 
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<IoFailure> {
+        self.below().poll_gone(cx)
+    }
+
     fn window(&mut self, columns: u16, rows: u16) {
         Filter::window(self, columns, rows);
     }

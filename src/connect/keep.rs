@@ -190,6 +190,17 @@ impl Channel for Kept {
         Poll::Pending
     }
 
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<IoFailure> {
+        if let Some(channel) = self.poll_open(cx)
+            && let Poll::Ready(cause) = channel.poll_gone(cx)
+        {
+            self.lost(&cause);
+            // the pause has to be polled to end
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
     fn poll_write(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<Result<usize, IoFailure>> {
         if let Some(channel) = self.poll_open(cx) {
             match channel.poll_write(cx, data) {

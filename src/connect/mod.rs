@@ -41,6 +41,12 @@ pub trait Channel: Debug + Send {
     /// Reads what there is, at most `buf`; the count is never 0. The end of the stream is an error.
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<Result<usize, IoFailure>>;
 
+    /// Ready when the device at the bottom is gone, for those who do not read; it takes nothing.
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<IoFailure> {
+        let _ = cx;
+        Poll::Pending
+    }
+
     /// Writes some of `data`, which is not empty; the count is never 0.
     fn poll_write(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<Result<usize, IoFailure>>;
 

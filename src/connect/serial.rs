@@ -47,6 +47,10 @@ impl Channel for Line {
         self.device.poll_read(cx, buf)
     }
 
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<IoFailure> {
+        self.device.poll_gone(cx)
+    }
+
     fn poll_write(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<Result<usize, IoFailure>> {
         self.device.poll_write(cx, data)
     }

@@ -2,7 +2,7 @@
 //! filters.
 
 use crate::connect::{Channel, FarLine};
-use crate::serial::modem::{Counters, ModemLines};
+use crate::serial::modem::{Counters, Look, ModemLines};
 use crate::serial::request::Purge;
 use crate::serial::settings::LineSettings;
 use crate::serial::{Device, IoFailure};
@@ -33,11 +33,12 @@ impl Attached {
         }
     }
 
-    /// See [`Device::poll_gone`]. The end of other connectors is noticed by reading.
+    /// See [`Device::poll_gone`]. The end of other connectors, and of devices below filters, is noticed
+    /// by reading.
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<IoFailure> {
         match self {
             Self::Serial(device) => device.poll_gone(cx),
-            Self::Channel(_) => Poll::Pending,
+            Self::Channel(channel) => channel.poll_gone(cx),
         }
     }
 
@@ -56,6 +57,14 @@ impl Attached {
                 Poll::Ready(result) => result,
                 Poll::Pending => Ok(()),
             },
+        }
+    }
+
+    /// Filters in front of a serial device hold something that it has not taken yet.
+    pub(super) fn holds_back(&mut self, cx: &mut Context<'_>) -> bool {
+        match self {
+            Self::Serial(_) => false,
+            Self::Channel(channel) => channel.device().is_some() && channel.poll_flush(cx).is_pending(),
         }
     }
 
@@ -87,6 +96,11 @@ impl Attached {
     /// Line settings in force, where there is a serial device and it is open.
     pub(super) fn settings(&mut self) -> Option<LineSettings> {
         self.device().map(|device| device.settings())
+    }
+
+    /// It is a serial device without filters.
+    pub(super) fn is_plain(&self) -> bool {
+        matches!(self, Self::Serial(_))
     }
 
     /// The device node that is open.
@@ -124,6 +138,21 @@ impl Attached {
 
     pub(super) fn error_counters(&mut self) -> Option<Counters> {
         self.device()?.error_counters()
+    }
+
+    /// See [`Device::watch_modem`].
+    pub(super) fn watch_modem(&mut self, on: bool) -> io::Result<()> {
+        self.device().map_or(Ok(()), |device| device.watch_modem(on))
+    }
+
+    /// See [`Device::poll_edges`].
+    pub(super) fn poll_edges(&mut self, cx: &Context<'_>) -> Poll<()> {
+        self.device().map_or(Poll::Pending, |device| device.poll_edges(cx))
+    }
+
+    /// See [`Device::look`].
+    pub(super) fn look(&mut self, modem: bool) -> Vec<Look> {
+        self.device().map_or_else(Vec::new, |device| device.look(modem))
     }
 
     /// Programs the line. Where there is none, the settings are taken as they are: clients of RFC 2217

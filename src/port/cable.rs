@@ -55,7 +55,7 @@ pub(super) struct Lookout {
 
 /// The state of a line as its clients know it.
 #[derive(Clone, Copy, Debug)]
-struct Resume {
+pub(super) struct Resume {
     line: LineSettings,
     /// DTR and RTS, where there are any.
     outputs: Option<(bool, bool)>,
@@ -136,8 +136,9 @@ impl Port {
 
     /// When [`Port::poll_lookout`] has something to do by time.
     pub(super) fn lookout_deadline(&self) -> Option<Instant> {
-        let lookout = self.lookout.as_ref().filter(|_| matches!(self.dev, DeviceState::Closed))?;
-        if lookout.looking.is_some() { None } else { lookout.next }
+        let idle = matches!(self.dev, DeviceState::Closed) && !self.overrides.off;
+        let lookout = self.lookout.as_ref().filter(|lookout| idle && lookout.looking.is_none())?;
+        lookout.next
     }
 
     /// Looks for a device that is away, and opens it when it is back.
@@ -148,10 +149,11 @@ impl Port {
             }
             self.lookout = Some(Box::new(Lookout::new(self.now)));
         }
-        let Some(lookout) = &mut self.lookout else { return };
         if !matches!(self.dev, DeviceState::Closed) {
             return;
         }
+        let wanted = self.wants_device();
+        let Some(lookout) = &mut self.lookout else { return };
         if matches!(self.phase, Phase::Ending(_)) {
             self.lookout = None;
             return;
@@ -159,6 +161,10 @@ impl Port {
         if lookout.ticket.as_ref().is_some_and(Ticket::was_called) {
             lookout.pause = FIRST;
             lookout.next = Some(lookout.not_before.max(self.now));
+        }
+        if wanted && lookout.next.is_none() && lookout.looking.is_none() {
+            // it was closed without a loss: the port was switched off for a while
+            lookout.next = Some(self.now);
         }
         if let Some(look) = &mut lookout.looking {
             let Poll::Ready(result) = Pin::new(look).poll(cx) else { return };
@@ -295,20 +301,44 @@ impl Port {
         config
     }
 
-    /// The device is open: nobody waits for it any more.
-    pub(super) fn over_with_lookout(&mut self) {
-        let Some(lookout) = &mut self.lookout else { return };
+    /// The device is open: nobody waits for it any more. Returns what its clients expect of it.
+    pub(super) fn over_with_lookout(&mut self) -> Option<Resume> {
+        let lookout = self.lookout.as_mut()?;
         lookout.ticket = None;
         lookout.looking = None;
         lookout.next = None;
-        lookout.resume = None;
+        let resume = lookout.resume.take();
         let away = lookout.away.take();
         if !self.conn.options.cable.as_ref().is_some_and(|cable| cable.holds || cable.keeps_open) {
             self.lookout = None;
         }
-        let Some(since) = away else { return };
-        let time = self.now.saturating_duration_since(since).as_secs_f64();
-        info!(port = %self.name, "device is back after {time:.1} s: its clients go on");
+        if let Some(since) = away {
+            let time = self.now.saturating_duration_since(since).as_secs_f64();
+            info!(port = %self.name, "device is back after {time:.1} s: its clients go on");
+        }
+        resume
+    }
+
+    /// Sets what clients expect of a device that is back, where it was not opened so.
+    pub(super) fn resume(&mut self, Resume { line, outputs }: Resume) {
+        let Some(open) = self.dev.open() else { return };
+        if open.device.is_plain() {
+            return;
+        }
+        let now = open.line;
+        self.set_line(Some(line), now);
+        if let Some((dtr, rts)) = outputs {
+            self.set_modem(Some(dtr), Some(rts));
+        }
+    }
+
+    /// The driver does not answer while the device is being opened. True: clients stay all the same.
+    pub(super) fn hold_while_opening(&mut self, cx: &mut Context<'_>) -> bool {
+        let held = self.cable().holds && !matches!(self.phase, Phase::Ending(_));
+        if held && self.sessions.iter().any(|session| session.ending.is_none()) {
+            self.hold(cx);
+        }
+        held
     }
 
     /// The held clients learn of the modem lines of the device that is back.

@@ -3,11 +3,15 @@
 use super::actor::Port;
 use super::device::OpenDevice;
 use crate::metrics::{DropDirection, DropReason};
-use crate::serial::request::{Notice, Purge, Reply, Request};
+use crate::serial::request::{Purge, Reply, Request};
 use crate::serial::settings::{Flow, LineSettings};
 use std::task::Context;
 use std::time::Duration;
 use tracing::debug;
+
+/// How long DTR waits for RTS at most (`dtr-with-rts`): a client that waits for the answer to one
+/// before it sends the other takes a round trip of the network, and pyserial up to 0.1 s more.
+const DTR_WAITS: Duration = Duration::from_millis(500);
 
 impl Port {
     /// Does what a client asks and answers with what is in force now. As with ser2net, every
@@ -57,6 +61,7 @@ impl Port {
             Request::InboundFlow(value) => Reply::InboundFlow(self.set_flow(value, line)),
             Request::Break(value) => Reply::Break(self.set_break(value)),
             Request::SendBreak(length) => return self.send_break(length),
+            Request::Dtr(Some(true)) if self.dtr_waits() => Reply::Dtr(true),
             Request::Dtr(value) => Reply::Dtr(self.set_modem(value, None).0),
             Request::Rts(value) => Reply::Rts(self.set_modem(None, value).1),
             Request::DtrRts(dtr, rts) => {
@@ -79,13 +84,11 @@ impl Port {
                 return self.sessions[index].send_reply(cx, &Reply::ModemMask(mask));
             }
             Request::LineMask(mask) => {
+                self.schedule_look();
                 return self.sessions[index].send_reply(cx, &Reply::LineMask(mask));
             }
             Request::PollModem => return self.tell_modem(cx, index),
-            Request::PollLine => {
-                // errors are told as they are counted; what is left to tell is that there are none
-                return self.sessions[index].send_notice(cx, Notice::Line(0), true);
-            }
+            Request::PollLine => return self.tell_line(cx, index),
         };
         self.tell_all(cx, index, &reply);
     }
@@ -99,19 +102,6 @@ impl Port {
                 session.inform(cx, reply);
             }
         }
-    }
-
-    fn tell_modem(&mut self, cx: &mut Context<'_>, index: usize) {
-        let state = self.dev.open().map_or(0, |open| {
-            if open.has_modem
-                && let Ok(lines) = open.device.modem_lines()
-            {
-                open.modem = lines;
-            }
-            open.modem.state(None) | open.far_modem
-        });
-        self.sessions[index].send_notice(cx, Notice::Modem(state), true);
-        self.schedule_look();
     }
 
     fn signature(&self) -> Vec<u8> {
@@ -172,10 +162,28 @@ impl Port {
         }
     }
 
+    /// Whether DTR, which is to be raised, waits for RTS to go down. The circuit of development boards
+    /// takes RTS alone for a reset and DTR alone for the choice of the boot loader; both together are
+    /// nothing, so a chip that sees them between the two starts its program. RFC 2217 has no request
+    /// for both, and a client whose requests come one by one can say it in no other way.
+    fn dtr_waits(&mut self) -> bool {
+        let now = self.now;
+        let wanted = self.conn.options.dtr_with_rts;
+        let Some(open) = self.dev.open().filter(|open| wanted && open.has_modem) else { return false };
+        let waits = open.dtr_at.is_some() || (open.modem.rts && !open.modem.dtr);
+        if waits {
+            open.dtr_at = Some(now + DTR_WAITS);
+        }
+        waits
+    }
+
     /// Sets DTR and RTS in one call and tells their state. A device without modem lines is
     /// answered as if it had them, because clients wait for the answer.
     pub(super) fn set_modem(&mut self, dtr: Option<bool>, rts: Option<bool>) -> (bool, bool) {
         let Some(open) = self.dev.open() else { return self.hold_outputs(dtr, rts) };
+        // a DTR that waited goes with RTS, and not at all when it is to be low again
+        let waited = (dtr.is_some() || rts.is_some()) && open.dtr_at.take().is_some();
+        let dtr = dtr.or(waited.then_some(true));
         open.outputs = (dtr.or(open.outputs.0), rts.or(open.outputs.1));
         if (dtr.is_some() || rts.is_some())
             && let Err(e) = open.device.set_modem(dtr, rts)

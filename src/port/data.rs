@@ -147,7 +147,7 @@ impl Port {
             match item {
                 None => break,
                 Some(Item::Request(request)) => {
-                    if !self.to_dev.is_empty() && waits_for_data(&request) {
+                    if waits_for_data(&request) && self.has_undelivered(cx) {
                         let held = Held { request, rest: input.to_vec(), since: self.now };
                         self.sessions[index].held = Some(held);
                         break;
@@ -166,11 +166,16 @@ impl Port {
     fn resume_held(&mut self, cx: &mut Context<'_>, index: usize) {
         let now = self.now;
         let ready = |h: &mut Held| now.saturating_duration_since(h.since) >= HELD_LIMIT;
-        let empty = self.to_dev.is_empty();
+        let empty = !self.has_undelivered(cx);
         let Some(held) = self.sessions[index].held.take_if(|h| empty || ready(h)) else { return };
         self.moved = true;
         self.request(cx, index, held.request);
         self.take_apart(cx, index, &held.rest);
+    }
+
+    /// Something that clients sent is neither in the device nor thrown away.
+    fn has_undelivered(&mut self, cx: &mut Context<'_>) -> bool {
+        !self.to_dev.is_empty() || self.dev.open().is_some_and(|open| open.device.holds_back(cx))
     }
 
     /// Payload of a client.
@@ -261,10 +266,13 @@ impl Port {
         self.poll_batch(cx);
         if self.device_may_send() {
             self.read_device(cx);
-        } else if let Some(open) = self.dev.open()
-            && let Poll::Ready(error) = open.device.poll_gone(cx)
-        {
-            self.device_lost(cx, &error);
+        } else {
+            if let Some(open) = self.dev.open()
+                && let Poll::Ready(error) = open.device.poll_gone(cx)
+            {
+                self.device_lost(cx, &error);
+            }
+            self.hear_far_line(cx);
         }
         self.judge_slow();
     }

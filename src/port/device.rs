@@ -4,15 +4,15 @@ use super::actor::{Phase, Port};
 use super::attached::Attached;
 use super::batch::{Batch, char_time};
 use super::matcher::Matcher;
+use super::notices::Looks;
 use super::template;
 use crate::clock::LocalTime;
 use crate::config::Template;
 use crate::config::connector::Target;
 use crate::connect::{self, ConnectError, Opening, Stack};
-use crate::metrics::{CloseReason, DeviceFailure, DropDirection, DropReason, PortState, SerialError};
+use crate::metrics::{CloseReason, DeviceFailure, DropDirection, DropReason, PortState};
 use crate::net::peer::Peer;
 use crate::opening;
-use crate::serial::request::Notice;
 use crate::serial::settings::LineSettings;
 use crate::serial::{Counters, Device, IoFailure, ModemLines, OpenError, OpenErrorKind, Opened};
 use std::fmt;
@@ -26,8 +26,6 @@ use tracing::{info, warn};
 
 /// A client that has gone keeps its place for so long while the device takes nothing.
 const GONE_LIMIT: Duration = Duration::from_secs(5);
-/// How often modem lines and error counters are looked at; ser2net looks once a second too.
-const LOOK: Duration = Duration::from_secs(1);
 /// How often the driver is asked whether its output is out while a device is being closed.
 const DRAIN_LOOK: Duration = Duration::from_millis(10);
 /// Drivers of USB adapters count what is left in packets of so many characters; the time that one
@@ -72,6 +70,8 @@ pub(super) struct OpenDevice {
     pub(super) break_on: bool,
     /// End of a break of fixed length.
     pub(super) break_until: Option<Instant>,
+    /// When DTR is raised although RTS did not follow (`dtr-with-rts`).
+    pub(super) dtr_at: Option<Instant>,
     /// What clients were told last.
     pub(super) modem: ModemLines,
     /// The driver has modem lines.
@@ -85,8 +85,7 @@ pub(super) struct OpenDevice {
     /// What the driver counted when it was asked last; `None`: it does not count.
     pub(super) counters: Option<Counters>,
     opened_at: Instant,
-    /// Next look at modem lines and counters.
-    look_at: Option<Instant>,
+    pub(super) looks: Looks,
     /// While it takes nothing: next look at who has gone meanwhile.
     stalled: Option<Instant>,
     /// A client asked for other line settings.
@@ -157,10 +156,10 @@ impl DeviceState {
 
     pub(super) fn deadlines(&self) -> impl Iterator<Item = Instant> {
         let times = match self {
-            Self::Open(open) => [open.break_until, open.look_at, open.stalled],
-            Self::Closing(_, drain) => [Some(drain.look_at), None, None],
-            Self::Opening(_, hangs_at) => [*hangs_at, None, None],
-            _ => [None; 3],
+            Self::Open(open) => [open.break_until, open.dtr_at, open.looks.due(), open.stalled],
+            Self::Closing(_, drain) => [Some(drain.look_at), None, None, None],
+            Self::Opening(_, hangs_at) => [*hangs_at, None, None, None],
+            _ => [None; 4],
         };
         times.into_iter().flatten()
     }
@@ -223,26 +222,30 @@ impl Port {
         let has_modem = lines.is_ok();
         self.overrides.opened(self.report.metrics());
         let was_holding = self.is_holding();
-        self.over_with_lookout();
+        let resume = self.over_with_lookout();
         self.dev = DeviceState::Open(Box::new(OpenDevice {
             counters: device.error_counters(),
             line,
             break_on: false,
             break_until: None,
+            dtr_at: None,
             modem: lines.unwrap_or_default(),
             has_modem,
             far_modem: 0,
             outputs: (None, None),
             lost: false,
             opened_at: self.now,
-            look_at: None,
+            looks: Looks::default(),
             stalled: None,
-            line_changed: false,
+            line_changed: resume.is_some(),
             device,
         }));
         let text = |port: &Self, t: &Option<Template>| t.as_ref().map(|t| port.fill(t, None, None));
         let sendon = text(self, &self.conn.options.sendon);
         self.batch = Some(Box::new(Batch::new(&self.conn.options, sendon, &line)));
+        if let Some(resume) = resume {
+            self.resume(resume);
+        }
         self.closeon = text(self, &self.conn.options.closeon).filter(|t| !t.is_empty()).map(Matcher::new);
         self.begin_trace();
         self.troubles_over();
@@ -298,7 +301,9 @@ impl Port {
         let text = error.client_text.map(|text| format!("Device open failure: {text}\r\n"));
         for session in self.sessions.iter_mut().filter(|session| session.ending.is_none()) {
             self.moved = true;
+            // one that was held is in the middle of its data
             if self.conn.options.refusal_text
+                && !session.greeted
                 && let Some(text) = &text
             {
                 session.send_text(cx, text.as_bytes());
@@ -324,7 +329,9 @@ impl Port {
             self.complain(error.name, &error.message);
             self.report.failed(error.failure, error.message.clone());
         }
-        self.tell_open_failure(cx, &error);
+        if !self.hold_while_opening(cx) {
+            self.tell_open_failure(cx, &error);
+        }
     }
 
     /// Nobody waits any more for what is being opened. The opening of a serial device is left alone:
@@ -464,7 +471,14 @@ impl Port {
             info!(port = %self.name, "{label}: {cause}; {next}");
             self.report.state(PortState::Closed);
         } else {
-            let text = format!("device {label} lost: {cause}; {next}");
+            // the driver reports both in the same way
+            let carrier = match (cause, self.conn.connector.device()) {
+                (IoFailure::Gone, Some(config)) if !config.line.local => {
+                    " (or its carrier DCD went off: with local that is ignored)"
+                }
+                _ => "",
+            };
+            let text = format!("device {label} lost: {cause}{carrier}; {next}");
             self.complain("lost", &text);
             self.report.failed(DeviceFailure::Lost, text);
         }
@@ -473,20 +487,6 @@ impl Port {
             self.moved = true;
         } else {
             self.end_all(CloseReason::DeviceLost);
-        }
-    }
-
-    /// Decides whether modem lines and counters are to be looked at.
-    pub(super) fn schedule_look(&mut self) {
-        let watched = self.sessions.iter().any(|s| s.codec.as_ref().is_some_and(|codec| codec.agreed()));
-        let now = self.now;
-        if let Some(open) = self.dev.open() {
-            let wanted = open.counters.is_some() || (watched && open.has_modem);
-            match (wanted, open.look_at) {
-                (true, None) => open.look_at = Some(now + LOOK),
-                (false, Some(_)) => open.look_at = None,
-                _ => {}
-            }
         }
     }
 
@@ -500,6 +500,10 @@ impl Port {
             let _ = open.device.set_break(false);
             self.moved = true;
         }
+        if open.dtr_at.take_if(|at| *at <= now).is_some() {
+            self.set_modem(Some(true), None);
+            self.moved = true;
+        }
         let Some(open) = self.dev.open() else { return };
         if open.stalled.is_some_and(|at| at <= now) {
             open.stalled = None;
@@ -508,11 +512,7 @@ impl Port {
                 self.end_those_who_left();
             }
         }
-        let Some(open) = self.dev.open() else { return };
-        if open.look_at.is_some_and(|at| at <= now) {
-            open.look_at = Some(now + LOOK);
-            self.look(cx);
-        }
+        self.poll_notices(cx);
     }
 
     /// Ends clients that have gone while the device takes nothing: what they sent last could only be
@@ -524,46 +524,6 @@ impl Port {
                 session.deaf.get_or_insert((CloseReason::Peer, self.now));
                 session.ending = Some(CloseReason::Peer);
                 self.moved = true;
-            }
-        }
-    }
-
-    /// Looks at modem lines and error counters and tells clients and metrics what is new.
-    pub(super) fn look(&mut self, cx: &mut Context<'_>) {
-        let Some(open) = self.dev.open() else { return };
-        let mut notices = Vec::new();
-        if open.has_modem
-            && let Ok(lines) = open.device.modem_lines()
-        {
-            let state = lines.state(Some(open.modem));
-            if state != open.modem.state(None) {
-                notices.push(Notice::Modem(state));
-            }
-            open.modem = lines;
-        }
-        if let Some(before) = open.counters
-            && let Some(after) = open.device.error_counters()
-        {
-            let line = after.state_since(before);
-            if line != 0 {
-                notices.push(Notice::Line(line));
-            }
-            open.counters = Some(after);
-            for (kind, count) in [
-                (SerialError::Overrun, after.overrun.wrapping_sub(before.overrun)),
-                (SerialError::Frame, after.frame.wrapping_sub(before.frame)),
-                (SerialError::Parity, after.parity.wrapping_sub(before.parity)),
-                (SerialError::Break, after.breaks.wrapping_sub(before.breaks)),
-                (SerialError::BufferOverrun, after.buffer_overrun.wrapping_sub(before.buffer_overrun)),
-            ] {
-                if count > 0 {
-                    self.report.metrics().serial_errors(kind, count.into());
-                }
-            }
-        }
-        for notice in notices {
-            for session in &mut self.sessions {
-                session.send_notice(cx, notice, false);
             }
         }
     }

@@ -18,6 +18,7 @@ mod far;
 mod hints;
 mod mailbox;
 pub mod matcher;
+mod notices;
 mod offer;
 pub(crate) mod outbuf;
 pub(crate) mod reception;

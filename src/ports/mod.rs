@@ -15,7 +15,7 @@ pub use sysfs::Usb;
 pub use table::{Width, text};
 
 use crate::config::Config;
-use crate::serial::{DeviceIdentity, UUCP_LOCK_DIR};
+use crate::serial::{DeviceIdentity, UUCP_LOCK_DIR, find};
 use serde::Serialize;
 use std::fs::{self, Metadata};
 use std::os::unix::fs::FileTypeExt;
@@ -130,6 +130,15 @@ pub fn list(roots: &Roots, config: &Config) -> Ports {
     for connection in &config.connections {
         let Some(wanted) = connection.connector.device() else { continue };
         let user = User { name: connection.name.to_string(), enabled: connection.enabled };
+        if let Some(rule) = &wanted.rule {
+            match fits(&mut found, &find::find(rule, &roots.sys)) {
+                Ok(port) => port.connections.push(user),
+                Err(problem) => {
+                    missing.push(Missing { connection: user, device: wanted.path.to_string(), problem });
+                }
+            }
+            continue;
+        }
         let node = match device(Path::new(&*wanted.path)) {
             Ok(node) => node,
             Err(problem) => {
@@ -159,6 +168,22 @@ pub fn list(roots: &Roots, config: &Config) -> Ports {
         })
         .collect();
     Ports { ports, missing, hidden_processes: held.hidden }
+}
+
+/// The one port of those that a `match` rule found, by the nodes that the kernel gives them.
+fn fits<'a>(
+    ports: &'a mut [(Port, Option<DeviceIdentity>)],
+    nodes: &[String],
+) -> Result<&'a mut Port, String> {
+    match nodes {
+        [] => Err("no port fits".to_owned()),
+        [node] => {
+            let name = node.strip_prefix("/dev/").unwrap_or(node);
+            let port = ports.iter_mut().map(|(port, _)| port).find(|port| port.name == name);
+            port.ok_or_else(|| format!("{node} fits and is gone again"))
+        }
+        several => Err(format!("{} fit; the rule must say more", several.join(", "))),
+    }
 }
 
 /// A terminal that the kernel does not list as a serial port.

@@ -10,8 +10,8 @@ use std::path::Path;
 const DEPTH: usize = 3;
 /// Most names that are looked at.
 const MAX_NAMES: usize = 20_000;
-/// Directories of `/dev` that are other file systems and hold no serial ports.
-const PASSED_OVER: [&str; 4] = ["pts", "shm", "mqueue", "hugepages"];
+/// Directories of `/dev` without serial ports of their own: other file systems, and names by number.
+const PASSED_OVER: [&str; 5] = ["pts", "shm", "mqueue", "hugepages", "char"];
 
 /// Names of one device.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -194,6 +194,32 @@ fn ports_of_the_machine_and_ports_without_a_node() {
 }
 
 #[test]
+fn rules_lead_to_ports() {
+    let machine = Machine::new();
+    machine.ftdi();
+    machine.others();
+    let config = config(&[
+        ("usb", "match=vid:0403+pid:6001", true),
+        ("board", "match=path:00:00", true),
+        ("other", "match=vid:1a86", true),
+        ("both", "match=path:*0*", true),
+    ]);
+    let found = machine.list(&config);
+    let users: Vec<(&str, Vec<&str>)> = found
+        .ports
+        .iter()
+        .map(|port| (port.name.as_str(), port.connections.iter().map(|user| user.name.as_str()).collect()))
+        .collect();
+    // the one on the board has no node
+    assert_eq!(users, [("ttyS10", vec!["board"]), ("ttyUSB0", vec!["usb"])]);
+    let missing: Vec<(&str, &str)> =
+        found.missing.iter().map(|m| (m.connection.name.as_str(), m.problem.as_str())).collect();
+    assert_eq!(missing[0], ("other", "no port fits"));
+    assert_eq!(missing[1].0, "both");
+    assert!(missing[1].1.ends_with("fit; the rule must say more"), "{missing:?}");
+}
+
+#[test]
 fn lock_files_tell_who_waits_for_no_open_descriptor() {
     let machine = Machine::new();
     machine.ftdi();

@@ -1,10 +1,13 @@
 //! Serial devices: their line settings, modem lines, locks and the requests that clients make.
 
 pub mod device;
+mod edges;
 mod error;
 pub mod find;
 mod lock;
 pub mod modem;
+mod open;
+mod parts;
 mod presence;
 mod present;
 pub mod request;
@@ -16,7 +19,7 @@ pub use device::{Device, Opened};
 pub use error::{IoFailure, OpenError, OpenErrorKind};
 pub use lock::UUCP_LOCK_DIR;
 pub(crate) use lock::{DeviceIdentity, holder as lock_holder, is_alive as process_lives, lock_name};
-pub use modem::{Counters, ModemLines};
+pub use modem::{Changes, Counters, Look, ModemLines};
 pub use presence::{look, node_now, seems_there};
 
 /// The same with line settings.

@@ -107,6 +107,8 @@ pub struct DeviceConfig {
     pub read_only: bool,
     /// RS-485 direction control, programmed by `TIOCSRS485`.
     pub rs485: Option<Rs485>,
+    /// Have the driver hand over what it receives at once (`ASYNC_LOW_LATENCY`).
+    pub low_latency: bool,
     /// Longest time, in milliseconds, that unsent output is waited for at close; `None`: no limit.
     pub drain_ms: Option<u32>,
     /// Longest time, in milliseconds, that is waited at close while no character goes out; `None`:
@@ -134,6 +136,7 @@ impl DeviceConfig {
             write_only: false,
             read_only: false,
             rs485: None,
+            low_latency: false,
             drain_ms: None,
             stall_ms: Some(500),
         }

@@ -11,8 +11,9 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 
-use libc::{c_int, c_ulong};
+use libc::{c_char, c_int, c_uint, c_ulong, c_ushort};
 use mio_serial::SerialStream;
+use nix::sys::signal::Signal;
 use nix::sys::timerfd::TimerFd;
 use serialport::TTYPort;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
@@ -57,6 +58,41 @@ pub(crate) mod rs485_flag {
     pub(crate) const RTS_AFTER_SEND: u32 = 1 << 2;
     pub(crate) const RX_DURING_TX: u32 = 1 << 4;
     pub(crate) const TERMINATE_BUS: u32 = 1 << 5;
+}
+
+/// `struct serial_struct` of `linux/serial.h`. The pointer in it is only handed back.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct RawSerial {
+    kind: c_int,
+    line: c_int,
+    port: c_uint,
+    irq: c_int,
+    flags: c_int,
+    xmit_fifo_size: c_int,
+    custom_divisor: c_int,
+    baud_base: c_int,
+    close_delay: c_ushort,
+    io_type: c_char,
+    reserved: c_char,
+    hub6: c_int,
+    closing_wait: c_ushort,
+    closing_wait2: c_ushort,
+    iomem_base: usize,
+    iomem_reg_shift: c_ushort,
+    port_high: c_uint,
+    iomap_base: c_ulong,
+}
+
+/// What came of switching [`set_low_latency`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Latency {
+    /// It is as asked for now.
+    Changed,
+    /// It was so before.
+    AlreadySo,
+    /// The driver reported success and left it as it was.
+    Ignored,
 }
 
 fn done(result: c_int) -> io::Result<()> {
@@ -203,6 +239,44 @@ pub(crate) fn counters(fd: &impl AsRawFd) -> io::Result<RawCounters> {
     Ok(value)
 }
 
+/// `TIOCMIWAIT`: returns when CTS, DSR, RI or DCD has moved. It blocks whatever the flags of the file
+/// say; `EINTR` when a signal came, `EIO` or `ENODEV` when the device is gone.
+pub(crate) fn wait_for_edge(fd: &impl AsRawFd) -> io::Result<()> {
+    let lines = libc::TIOCM_CTS | libc::TIOCM_DSR | libc::TIOCM_RI | libc::TIOCM_CD;
+    ioctl_number(fd, libc::TIOCMIWAIT, c_ulong::from(lines.unsigned_abs()))
+}
+
+/// Has `signal` interrupt the system call of the thread that it is sent to, and do nothing else.
+/// Without a handler of its own it would be ignored or end the program.
+pub(crate) fn let_signal_interrupt(signal: Signal) -> io::Result<()> {
+    extern "C" fn nothing(_: c_int) {}
+    // SAFETY: sigaction is a plain structure, for which all zeroes are an empty mask and no flags:
+    // without SA_RESTART calls are interrupted.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = nothing as extern "C" fn(c_int) as libc::sighandler_t;
+    // SAFETY: `action` is valid, and its handler, which does nothing, may run at any moment.
+    done(unsafe { libc::sigaction(signal as c_int, &raw const action, std::ptr::null_mut()) })
+}
+
+/// Switches `ASYNC_LOW_LATENCY` by `TIOCSSERIAL`: the driver hands over at once what it receives (an
+/// FTDI adapter after 1 ms instead of 16).
+///
+/// # Errors
+/// `ENOTTY` where there is no such setting, `EPERM` where it is not for us.
+pub(crate) fn set_low_latency(fd: &impl AsRawFd, on: bool) -> io::Result<Latency> {
+    /// From `linux/tty_flags.h`; libc does not have it.
+    const ASYNC_LOW_LATENCY: c_int = 1 << 13;
+    let mut serial = RawSerial::default();
+    ioctl_struct(fd, libc::TIOCGSERIAL, &mut serial)?;
+    if (serial.flags & ASYNC_LOW_LATENCY != 0) == on {
+        return Ok(Latency::AlreadySo);
+    }
+    serial.flags ^= ASYNC_LOW_LATENCY;
+    ioctl_struct(fd, libc::TIOCSSERIAL, &mut serial)?;
+    ioctl_struct(fd, libc::TIOCGSERIAL, &mut serial)?;
+    Ok(if (serial.flags & ASYNC_LOW_LATENCY != 0) == on { Latency::Changed } else { Latency::Ignored })
+}
+
 /// `TIOCGRS485`.
 pub(crate) fn rs485(fd: &impl AsRawFd) -> io::Result<RawRs485> {
     let mut value = RawRs485::default();
@@ -236,10 +310,15 @@ pub(crate) fn watch_input(port: SerialStream) -> io::Result<AsyncFd<SerialStream
     registered.map_err(|error| error.into_parts().1)
 }
 
+/// Opens another descriptor of the same open file.
+pub(crate) fn duplicate(fd: &impl AsRawFd) -> io::Result<OwnedFd> {
+    // SAFETY: the descriptor is open for as long as its owner is borrowed.
+    unsafe { BorrowedFd::borrow_raw(fd.as_raw_fd()) }.try_clone_to_owned()
+}
+
 /// Opens another descriptor of the same open file and has the reactor watch it for room to write.
 pub(crate) fn watch_room(fd: &impl AsRawFd) -> io::Result<AsyncFd<OwnedFd>> {
-    // SAFETY: the descriptor is open for as long as its owner is borrowed.
-    let copy = unsafe { BorrowedFd::borrow_raw(fd.as_raw_fd()) }.try_clone_to_owned()?;
+    let copy = duplicate(fd)?;
     // SAFETY: an `OwnedFd` owns one descriptor, which stays the same and open until it is dropped.
     let registered = unsafe { AsyncFd::register_with_interest(copy, Interest::WRITABLE) };
     registered.map_err(|error| error.into_parts().1)

@@ -33,6 +33,9 @@ pub(super) const ANSWER: u8 = 100;
 /// Modem state bits that tell of changes.
 const MODEM_CHANGES: u8 = 0x0f;
 
+/// Line state bits that tell of errors and breaks.
+const LINE_ERRORS: u8 = 0x1e;
+
 /// Speeds of the one-byte form of SET-BAUDRATE that Cisco IOS speaks.
 const SHORT_BAUD: [(u8, u32); 11] = [
     (3, 300),
@@ -76,6 +79,16 @@ impl ComPort {
     pub(super) fn new(enabled: bool) -> Self {
         // The masks in force at the start are those of RFC 2217 section 3.
         Self { enabled, short_baud: false, modem_mask: 255, line_mask: 0 }
+    }
+
+    /// Some change of the modem lines passes the client's mask.
+    pub(super) fn wants_modem(&self) -> bool {
+        self.modem_mask & MODEM_CHANGES != 0
+    }
+
+    /// Some line error passes the client's mask.
+    pub(super) fn wants_line(&self) -> bool {
+        self.line_mask & LINE_ERRORS != 0
     }
 
     /// Reads a subnegotiation without its option code.

@@ -171,6 +171,16 @@ impl Codec {
         self.options.comport_agreed()
     }
 
+    /// The client wants to be told when a modem line changes.
+    pub fn wants_modem(&self) -> bool {
+        self.agreed() && self.comport.wants_modem()
+    }
+
+    /// The client wants to be told of line errors.
+    pub fn wants_line(&self) -> bool {
+        self.agreed() && self.comport.wants_line()
+    }
+
     /// The client has sent some option negotiation. If not, it may not speak telnet at all.
     pub fn negotiated(&self) -> bool {
         self.negotiated

@@ -278,8 +278,8 @@ fn idle_it_does_nothing() {
     let begun = std::time::Instant::now();
     let before = switches();
     wait_for("five seconds", || begun.elapsed() > Duration::from_secs(5));
-    let rate = (switches() - before) as f64 / begun.elapsed().as_secs_f64();
-    eprintln!("{rate:.0} wake-ups a second while the terminal is open and idle");
+    let woken = switches() - before;
+    eprintln!("{woken} wake-ups in {:?} while the terminal is open and idle", begun.elapsed());
     // a hundred in each of the first two seconds, then ten
-    assert!(rate < 80.0, "{rate}");
+    assert!(woken < 80 * (begun.elapsed().as_secs() + 1), "{woken}");
 }

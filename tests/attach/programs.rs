@@ -5,9 +5,11 @@ use super::support::pty::Pty;
 use super::support::pyserial::PySerial;
 use super::support::{Process, assert_same, pattern, tools, wait_for};
 use rustix::termios::ControlModes;
+use serbroker::demo::tic::Reading;
 use serde_json::{Value, json};
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 #[test]
 fn pyserial_sets_and_reads() {
@@ -86,5 +88,76 @@ fn a_shell_reads_lines() {
     device.write(b"a line\r");
     assert!(shell.ended().success());
     assert_eq!(shell.stdout.text(), "a line");
+    clients(&far, 0);
+}
+
+/// What the meter library serial-teleinfo reads of `port`: twelve values, one a line.
+const METER: &str = "
+import sys
+from serial_teleinfo import Client
+
+with Client(sys.argv[1]) as client:
+    for _ in range(12):
+        value = client.read_value()
+        print(value.key, value.value, flush=True)
+";
+
+#[test]
+fn a_meter_library_reads_the_meter() {
+    let Some(python) = tools::python() else { return };
+    let has = Command::new(&python).args(["-c", "import serial_teleinfo"]).output().unwrap();
+    if !has.status.success() {
+        tools::missing("no serial-teleinfo for Python: target/venv/bin/pip install serial-teleinfo==1.0.1");
+        return;
+    }
+    let device = Pty::new();
+    let (_far, url) = far(device.path(), &[]);
+    let attached = Attached::start(&url, &["--line", "1200e71"]);
+    // a second client comes after the first, with the same settings again
+    for second in [3, 4] {
+        let mut meter = Process::start(
+            Command::new(&python).args(["-c", METER]).arg(attached.link()).stdin(Stdio::null()),
+        );
+        wait_for("1200", || device.termios().output_speed() == 1200);
+        let reading = Reading::at(second);
+        let mut rest = Vec::new();
+        while meter.child.try_wait().unwrap().is_none() {
+            if rest.is_empty() {
+                rest = reading.frame();
+            }
+            // as fast as it is read: the meter's own speed would only take longer
+            let sent = device.write_some(&rest, Instant::now() + Duration::from_millis(20));
+            rest.drain(..sent);
+        }
+        assert!(meter.ended().success(), "{}", meter.stderr.text());
+        for value in [format!("PAPP {}", reading.power), format!("BASE {}", reading.base)] {
+            assert!(meter.stdout.find(&[&value]).is_some(), "no {value} in {}", meter.stdout.text());
+        }
+        wait_for("end", || {
+            attached.process.stderr.count(&["disconnected"]) == usize::try_from(second).unwrap() - 2
+        });
+    }
+}
+
+#[test]
+fn kermit_dials_out() {
+    let Some(kermit) = tools::tool("kermit", "ckermit") else { return };
+    let device = Pty::new();
+    let (far, url) = far(device.path(), &[]);
+    let attached = Attached::start(&url, &[]);
+    let dir = tempfile::tempdir().unwrap();
+    let script = dir.path().join("script");
+    let commands = format!(
+        "set carrier-watch off\nset line {}\nset speed 19200\nlineout hello kermit\n\
+         input 20 READY\nif success echo heard it\nexit\n",
+        attached.link().display()
+    );
+    std::fs::write(&script, commands).unwrap();
+    let mut process = Process::start(Command::new(kermit).arg(&script).stdin(Stdio::null()));
+    assert_eq!(device.read(13), b"hello kermit\r");
+    assert_eq!(device.termios().output_speed(), 19_200);
+    device.write(b"READY\r\n");
+    process.ended();
+    assert!(process.stdout.find(&["heard it"]).is_some(), "{}", process.stdout.text());
     clients(&far, 0);
 }

@@ -59,7 +59,7 @@ impl Device {
 
 #[derive(Debug)]
 struct Outcome {
-    outcome: String,
+    verdict: String,
     text: String,
     seconds: f64,
 }
@@ -82,7 +82,7 @@ fn run(python: &Path, suite: &Path, port: u16) -> BTreeMap<String, Outcome> {
         let value: serde_json::Value = serde_json::from_str(line).unwrap();
         let text = |name: &str| value[name].as_str().unwrap().to_owned();
         let outcome = Outcome {
-            outcome: text("outcome"),
+            verdict: text("outcome"),
             text: text("text"),
             seconds: value["seconds"].as_f64().unwrap(),
         };
@@ -92,12 +92,12 @@ fn run(python: &Path, suite: &Path, port: u16) -> BTreeMap<String, Outcome> {
 }
 
 fn tell(who: &str, found: &BTreeMap<String, Outcome>) {
-    for (name, Outcome { outcome, text, seconds }) in found {
-        if outcome != "passed" {
-            eprintln!("{who}: {name} {outcome} after {seconds:.1} s: {text}");
+    for (name, Outcome { verdict, text, seconds }) in found {
+        if verdict != "passed" {
+            eprintln!("{who}: {name} {verdict} after {seconds:.1} s: {text}");
         }
     }
-    let count = |wanted: &str| found.values().filter(|o| o.outcome == wanted).count();
+    let count = |wanted: &str| found.values().filter(|o| o.verdict == wanted).count();
     let seconds: f64 = found.values().map(|o| o.seconds).sum();
     eprintln!(
         "pyserial's tests, {who}: {} passed, {} failed, {} skipped, {seconds:.1} s",
@@ -127,7 +127,7 @@ fn the_tests_of_pyserial_pass() {
         } else {
             "passed"
         };
-        if outcome.outcome != wanted {
+        if outcome.verdict != wanted {
             wrong.push(format!("{name}: {outcome:?}, not {wanted}"));
         }
     }

@@ -97,6 +97,49 @@ pub(crate) fn telnet_brk_on_sync() {
     }
 }
 
+pub(crate) fn dtr_with_rts() {
+    let Some(shim) = Shim::build() else { return };
+    // RFC 2217, SET-CONTROL: 8 and 9 for DTR on and off, 11 and 12 for RTS
+    let set = |client: &mut Client, value: u8| {
+        client.send(&[0xff, 0xfa, 44, 5, value, 0xff, 0xf0]);
+        // it waits for the answer to each
+        client.receive_until(&[0xff, 0xfa, 44, 105, value, 0xff, 0xf0]);
+    };
+    for (option, together) in [("dtr-with-rts: true", true), ("dtr-with-rts: false", false)] {
+        let (pty, port) = (Pty::new(), free_port());
+        let lines = shim.lines(pty.number());
+        let text = connection("p", &format!("telnet(rfc2217),tcp,127.0.0.1,{port}"), pty.path(), &[option]);
+        let broker = Broker::start_with(&text, |command| shim.preload(command));
+        let before = shim.calls().len();
+        let mut client = Client::connect(port);
+        broker.wait_device("p", true);
+        client.send(&[0xff, 0xfb, 44]);
+        for value in [9, 11, 8] {
+            set(&mut client, value);
+        }
+        assert_eq!(lines.outputs(), if together { RTS } else { DTR | RTS }, "{option}");
+        set(&mut client, 12);
+        assert_eq!(lines.outputs(), DTR, "{option}");
+        let mut edges: Vec<String> =
+            shim.calls()[before..].lines().filter(|l| l.starts_with("TIOCMSET")).map(str::to_owned).collect();
+        edges.dedup();
+        let both = edges.iter().filter(|l| *l == "TIOCMSET DTR|RTS").count();
+        assert_eq!(both, usize::from(!together), "{option}: {edges:?}");
+        // when RTS does not follow it comes all the same
+        for value in [9, 11, 8] {
+            set(&mut client, value);
+        }
+        wait_for("DTR", || lines.outputs() == DTR | RTS);
+        // and not when it was lowered meanwhile
+        for value in [9, 8, 9] {
+            set(&mut client, value);
+        }
+        assert_eq!(lines.outputs(), RTS, "{option}");
+        set(&mut client, 12);
+        assert_eq!(lines.outputs(), 0, "{option}");
+    }
+}
+
 /// How long the device stays open behind a client whose data it does not take.
 fn closing_time(start: &str) -> Duration {
     let (pty, port) = (Pty::new(), free_port());
@@ -229,6 +272,14 @@ pub(crate) fn rs485() {
     let _broker = Broker::start(&text.replace("115200n81", "115200n81,rs485=1:1:rts_on_send"));
     let said = Client::connect(port).rest().0;
     assert!(said.starts_with(b"Device open failure"), "{}", String::from_utf8_lossy(&said));
+}
+
+pub(crate) fn low_latency() {
+    // a terminal has no such setting, and is used without it; drivers that have it are in tests/vm
+    let open = Open::new("serialdev", "9600n81,local,low-latency");
+    open.broker.log.wait(&["WARN", open.pty.path(), "low-latency has no effect"]);
+    let plain = Open::new("serialdev", "9600n81,local");
+    assert!(!plain.broker.log.text().contains("low-latency"));
 }
 
 pub(crate) fn parity() {

@@ -83,10 +83,10 @@ class Ftdi:
     def unplug(self):
         """Pulls the adapter out; returns when the kernel has noticed."""
         if self.ask("unplug"):
-            end = time.monotonic() + 10
+            end = time.monotonic() + 30
             while self.tty() or not self.ask("gone"):
                 if time.monotonic() > end:
-                    raise OSError("the kernel did not let the adapter go within 10 s")
+                    raise OSError("the kernel did not let the adapter go within 30 s")
                 time.sleep(0.01)
 
     def tty(self):
@@ -101,7 +101,7 @@ class Ftdi:
                 pass  # it went while we looked
         return None
 
-    def path(self, seconds=20):
+    def path(self, seconds=60):
         """Its /dev/ttyUSBn, waited for."""
         end = time.monotonic() + seconds
         while not (found := self.tty()):
@@ -131,7 +131,7 @@ class Ftdi:
             self.set_modem(**{name: on})
             self.until_told()
 
-    def until_told(self, seconds=5):
+    def until_told(self, seconds=15):
         """Returns when the driver has been told of the inputs as they are."""
         end = time.monotonic() + seconds
         while not self.ask("is_told"):

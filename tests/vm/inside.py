@@ -10,6 +10,7 @@ import glob
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import termios
@@ -58,6 +59,30 @@ def reset_ports():
         os.close(fd)
 
 
+def programs():
+    """The processes that are no threads of the kernel."""
+    found = set()
+    for folder in glob.glob("/proc/[0-9]*"):
+        try:
+            os.readlink(f"{folder}/exe")
+            found.add(int(folder.rsplit("/")[-1]))
+        except OSError:
+            pass  # the kernel's, or gone
+    return found
+
+
+def clear_up(before):
+    """Ends what a case left behind, daemons of its own sessions too, and what udev made."""
+    for process in programs() - before:
+        try:
+            os.kill(process, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    for folder in ("/run/udev", "/dev/serial"):
+        shutil.rmtree(folder, ignore_errors=True)
+    wait_for_adapters_to_go()
+
+
 def wait_for_adapters_to_go():
     """The kernel takes a moment to let go of the adapters of a case that has ended; the next one may
     give its own the same serial number."""
@@ -71,6 +96,7 @@ def wait_for_adapters_to_go():
 
 
 def run_case(request, tell):
+    before = programs()
     begin = time.monotonic()
     case = subprocess.Popen(
         ["/usr/bin/python3", request["case"]],
@@ -102,7 +128,7 @@ def run_case(request, tell):
             watched.remove(output)
     os.close(ended)
     case.stdout.close()
-    wait_for_adapters_to_go()
+    clear_up(before)
     seconds = round(time.monotonic() - begin, 2)
     tell({"status": None if late else case.returncode, "seconds": seconds})
 

@@ -91,7 +91,7 @@ class Machine:
     """A booted machine. parts: where it comes from; packages: Debian packages that are laid over
     the host's files; cpus: how many the guest has."""
 
-    BOOT = 90  # seconds
+    BOOT = 180  # seconds; a quarter of a minute is usual
 
     def __init__(self, parts, packages=(), cpus=1):
         for name in packages:

@@ -7,6 +7,9 @@ import time
 IAC, DONT, DO, WONT, WILL, SB, SE = 255, 254, 253, 252, 251, 250, 240
 BINARY, ECHO, SGA, COM_PORT = 0, 1, 3, 44
 
+# Limits are for failures, and the machine is as slow as its host is busy: they are this much longer.
+PATIENCE = 3
+
 SET_BAUDRATE, SET_DATASIZE, SET_PARITY, SET_STOPSIZE, SET_CONTROL = 1, 2, 3, 4, 5
 NOTIFY_LINESTATE, NOTIFY_MODEMSTATE = 6, 7
 SET_LINESTATE_MASK, SET_MODEMSTATE_MASK, PURGE_DATA = 10, 11, 12
@@ -102,7 +105,7 @@ class Telnet:
 
     def wait(self, condition, seconds, what):
         """Takes in what comes until condition() gives something true, and returns that."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + PATIENCE * seconds
         while not (value := condition()):
             left = end - time.monotonic()
             if left <= 0 or (self.ended and not self.pending):

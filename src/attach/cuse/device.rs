@@ -1,13 +1,13 @@
 //! The device: requests of the kernel, what waits for an answer, and the data in between.
 
+use super::held::{Held, What};
 use super::state::{KNOWN_MACHINE, Outcome, State};
 use super::wire::{self, Body, Ioctl, REQUEST_MAX, Request as Call};
 use crate::attach::Attach;
 use crate::attach::line::Ledger;
 use crate::attach::link::{claim, whole};
-use crate::attach::local::{Local, Step};
-use crate::connect::{Event, pty};
-use crate::serial::request::{Purge, Reply, Request};
+use crate::connect::pty;
+use crate::serial::request::{Purge, Request};
 use crate::serial::sys;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -26,14 +26,12 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, Sleep, sleep};
-use tracing::{debug, warn};
+use tracing::warn;
 
 /// Bytes that wait for the far end, at the most; programs wait when there are as many.
 const OUT_MAX: usize = 64 * 1024;
 /// Bytes that wait for programs; the far end waits.
-const IN_MAX: usize = 64 * 1024;
-/// Longest line that is waited for.
-const LINE_MAX: usize = 4096;
+pub(super) const IN_MAX: usize = 64 * 1024;
 /// open(2) returns when the far end is there, or after this time.
 const OPEN_LIMIT: Duration = Duration::from_secs(3);
 /// Time for the far end to say that it has discarded what it had.
@@ -41,81 +39,50 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 /// What a program wrote before it closed the device is kept for so long when the far end cannot be
 /// reached: the kernel's `closing_wait` of serial ports.
 const DRAIN_LIMIT: Duration = Duration::from_secs(30);
-/// Requests of the kernel before others have their turn.
-const ROUNDS: usize = 64;
 /// Version of the protocol that we speak, 7.31: nothing later concerns us.
 const MINOR: u32 = 31;
 
 /// Something for the far end.
 #[derive(Debug)]
-enum Item {
+pub(super) enum Item {
     Data(Vec<u8>),
     Ask(Request),
 }
 
-/// A call of a program that has not returned.
-#[derive(Debug)]
-struct Held {
-    unique: u64,
-    what: What,
-    /// When it returns at the latest.
-    until: Option<Instant>,
-}
-
-#[derive(Debug)]
-enum What {
-    Open,
-    Read {
-        size: usize,
-        nonblocking: bool,
-        seen: usize,
-    },
-    /// What goes out, and how many bytes the program wrote for it.
-    Write(Vec<u8>, usize),
-    /// All that was written before is sent, and then perhaps input is flushed.
-    Drain {
-        flush: bool,
-    },
-    /// A break ends with it.
-    Break,
-    Flush,
-    Wait(u32),
-}
-
 /// The device.
 pub(in crate::attach) struct Device {
-    file: AsyncFd<OwnedFd>,
-    buf: Box<[u8]>,
-    path: PathBuf,
-    _claim: UnixListener,
-    state: State,
-    handles: u64,
+    pub(super) file: AsyncFd<OwnedFd>,
+    pub(super) buf: Box<[u8]>,
+    pub(super) path: PathBuf,
+    pub(super) _claim: UnixListener,
+    pub(super) state: State,
+    pub(super) handles: u64,
     /// How often it is open.
-    opens: usize,
+    pub(super) opens: usize,
     /// It is open as far as the relay knows.
-    told_open: bool,
+    pub(super) told_open: bool,
     /// When the last program closed it.
-    left: Instant,
-    queue: VecDeque<Item>,
+    pub(super) left: Instant,
+    pub(super) queue: VecDeque<Item>,
     /// Bytes in `queue`.
-    queued: usize,
+    pub(super) queued: usize,
     /// Data that was handed on is not sent yet.
-    unsent: bool,
-    stopped: bool,
-    input: VecDeque<u8>,
-    held: VecDeque<Held>,
+    pub(super) unsent: bool,
+    pub(super) stopped: bool,
+    pub(super) input: VecDeque<u8>,
+    pub(super) held: VecDeque<Held>,
     /// Who polls: the file's handle, and the kernel's for telling.
-    polls: BTreeMap<u64, u64>,
-    alarm: Pin<Box<Sleep>>,
+    pub(super) polls: BTreeMap<u64, u64>,
+    pub(super) alarm: Pin<Box<Sleep>>,
     /// The far end waits for room in `input`.
-    writer: Option<Waker>,
+    pub(super) writer: Option<Waker>,
     /// There is a far end that obeys requests.
-    live: bool,
+    pub(super) live: bool,
     /// Data passes.
-    ready: bool,
+    pub(super) ready: bool,
     /// DTR and RTS follow the device's being open.
-    raises: bool,
-    ledger: Ledger,
+    pub(super) raises: bool,
+    pub(super) ledger: Ledger,
 }
 
 impl std::fmt::Debug for Device {
@@ -190,7 +157,7 @@ impl Device {
     }
 
     /// An answer to the kernel.
-    fn answer(&self, message: &[u8]) -> io::Result<()> {
+    pub(super) fn answer(&self, message: &[u8]) -> io::Result<()> {
         match write(self.file.get_ref(), message) {
             // the program has been killed meanwhile
             Ok(_) | Err(Errno::ENOENT) => Ok(()),
@@ -327,7 +294,7 @@ impl Device {
     }
 
     /// A far end that is not there, or comes to be there later, gets [`Local::settings`].
-    fn ask(&mut self, request: Request) {
+    pub(super) fn ask(&mut self, request: Request) {
         if self.live {
             self.queue.push_back(Item::Ask(request));
         }
@@ -339,7 +306,7 @@ impl Device {
         }
     }
 
-    fn flush(&mut self, what: Purge) {
+    pub(super) fn flush(&mut self, what: Purge) {
         if what != Purge::Transmit {
             self.input.clear();
             self.wake_writer();
@@ -351,151 +318,19 @@ impl Device {
         self.ask(Request::Purge(what));
     }
 
-    fn wake_writer(&mut self) {
+    pub(super) fn wake_writer(&mut self) {
         if let Some(writer) = self.writer.take() {
             writer.wake();
         }
     }
 
     /// Bytes that programs may still write.
-    fn room(&self) -> usize {
+    pub(super) fn room(&self) -> usize {
         OUT_MAX.saturating_sub(self.queued)
     }
 
-    /// What poll(2) finds.
-    fn events(&self) -> u32 {
-        let mut events = 0;
-        if self.readable() {
-            events |= libc::POLLIN | libc::POLLRDNORM;
-        }
-        if self.room() > 0 {
-            events |= libc::POLLOUT | libc::POLLWRNORM;
-        }
-        u32::from(events.cast_unsigned())
-    }
-
-    fn readable(&self) -> bool {
-        if self.state.is_canonical() {
-            return self.line_length().is_some();
-        }
-        let (least, time) = self.state.read_limits();
-        let wanted = if time.is_zero() { least.max(1) } else { 1 };
-        self.input.len() >= wanted.min(IN_MAX)
-    }
-
-    /// Length of the first line of the input, with its end.
-    fn line_length(&self) -> Option<usize> {
-        let end = self.input.iter().take(LINE_MAX).position(|&byte| byte == b'\n');
-        end.map(|at| at + 1).or_else(|| (self.input.len() >= LINE_MAX).then_some(LINE_MAX))
-    }
-
-    /// Tells all who poll; they look again.
-    fn tell(&mut self) -> io::Result<()> {
-        for kernel_handle in std::mem::take(&mut self.polls).into_values() {
-            self.answer(&wire::changed(kernel_handle))?;
-        }
-        Ok(())
-    }
-
-    /// Ends the calls that can end.
-    fn serve_held(&mut self) -> io::Result<()> {
-        let now = Instant::now();
-        let mut rest = VecDeque::new();
-        let mut writing = false;
-        for mut held in std::mem::take(&mut self.held) {
-            let over = held.until.is_some_and(|until| until <= now);
-            let unique = held.unique;
-            let answer = match &mut held.what {
-                What::Open if self.ready || over => {
-                    self.handles += 1;
-                    Some(wire::opened(unique, self.handles))
-                }
-                What::Read { size, nonblocking, seen } => {
-                    let count = self.read_count(*size, *nonblocking, seen, over, &mut held.until);
-                    match count {
-                        Some(Ok(count)) => {
-                            let bytes: Vec<u8> = self.input.drain(..count).collect();
-                            self.wake_writer();
-                            Some(wire::bytes(unique, &bytes))
-                        }
-                        Some(Err(errno)) => Some(wire::failure(unique, errno)),
-                        None => None,
-                    }
-                }
-                // one after the other, so that they are not mixed
-                What::Write(data, count) if !writing && self.room() > 0 => {
-                    let data = std::mem::take(data);
-                    self.queued += data.len();
-                    self.queue.push_back(Item::Data(data));
-                    Some(wire::written(unique, *count))
-                }
-                What::Write(..) => {
-                    writing = true;
-                    None
-                }
-                What::Drain { flush } if self.queued == 0 && !self.unsent => {
-                    if *flush {
-                        self.flush(Purge::Receive);
-                    }
-                    Some(wire::controlled(unique, &[]))
-                }
-                What::Break if over => {
-                    self.ask(Request::Break(Some(false)));
-                    Some(wire::controlled(unique, &[]))
-                }
-                What::Flush if over => Some(wire::controlled(unique, &[])),
-                What::Open | What::Drain { .. } | What::Break | What::Flush | What::Wait(_) => None,
-            };
-            match answer {
-                Some(message) => self.answer(&message)?,
-                None => rest.push_back(held),
-            }
-        }
-        // nothing was added meanwhile
-        self.held = rest;
-        Ok(())
-    }
-
-    /// How many bytes a read(2) gets now; `None`: it waits (`VMIN`, `VTIME` of termios(3)).
-    fn read_count(
-        &self,
-        size: usize,
-        nonblocking: bool,
-        seen: &mut usize,
-        over: bool,
-        until: &mut Option<Instant>,
-    ) -> Option<Result<usize, i32>> {
-        let there = self.input.len();
-        if self.state.is_canonical() {
-            return match self.line_length() {
-                Some(length) => Some(Ok(length.min(size))),
-                None if nonblocking => Some(Err(libc::EAGAIN)),
-                None => None,
-            };
-        }
-        let (least, time) = self.state.read_limits();
-        if there > 0 && (there >= least.min(size) || over || nonblocking) {
-            return Some(Ok(there.min(size)));
-        }
-        if there == 0 && least == 0 && (over || time.is_zero()) {
-            return Some(Ok(0));
-        }
-        if nonblocking {
-            return Some(Err(libc::EAGAIN));
-        }
-        if over {
-            // what the time began with was flushed
-            (*until, *seen) = (None, 0);
-        }
-        if least > 0 && !time.is_zero() && there > std::mem::replace(seen, there) {
-            // between bytes
-            *until = Some(Instant::now() + time);
-        }
-        None
-    }
-
     /// Wakes up for the next call that ends by time.
-    fn poll_alarm(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+    pub(super) fn poll_alarm(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         let leaving = (self.opens == 0 && self.queued > 0).then(|| self.left + DRAIN_LIMIT);
         let next = self.held.iter().filter_map(|held| held.until).chain(leaving).min();
         let Some(next) = next else { return Ok(()) };
@@ -520,7 +355,7 @@ impl Device {
     }
 
     /// Data for the far end, up to the next request.
-    fn take_data(&mut self, buf: &mut [u8]) -> usize {
+    pub(super) fn take_data(&mut self, buf: &mut [u8]) -> usize {
         let mut filled = 0;
         while filled < buf.len()
             && let Some(Item::Data(data)) = self.queue.front_mut()
@@ -538,7 +373,7 @@ impl Device {
         filled
     }
 
-    fn poll_call(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
+    pub(super) fn poll_call(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         while let Poll::Ready(ready) = self.file.poll_read_ready(cx) {
             let mut ready = ready?;
             match read(self.file.get_ref(), &mut self.buf) {
@@ -569,134 +404,4 @@ fn make(name: &str) -> io::Result<OwnedFd> {
     // it was read once without waiting; from now on nobody waits for it
     nix::fcntl::fcntl(&fd, nix::fcntl::FcntlArg::F_SETFL(OFlag::O_RDWR | OFlag::O_NONBLOCK))?;
     Ok(fd)
-}
-
-impl Local for Device {
-    fn poll_next(&mut self, cx: &mut Context<'_>, buf: &mut [u8], wants: bool) -> Poll<io::Result<Step>> {
-        for _ in 0..ROUNDS {
-            if self.opens > 0 && !self.told_open {
-                self.told_open = true;
-                return Poll::Ready(Ok(Step::Opened));
-            }
-            if wants && !self.stopped {
-                if matches!(self.queue.front(), Some(Item::Ask(_))) {
-                    return Poll::Ready(Ok(Step::Asks));
-                }
-                let count = self.take_data(buf);
-                if count > 0 {
-                    self.unsent = true;
-                    self.serve_held()?;
-                    self.tell()?;
-                    return Poll::Ready(Ok(Step::Data(count)));
-                }
-            }
-            if self.opens == 0 && self.told_open && self.queued == 0 {
-                self.told_open = false;
-                return Poll::Ready(Ok(Step::Closed));
-            }
-            self.poll_alarm(cx)?;
-            if !self.poll_call(cx)? {
-                return Poll::Pending;
-            }
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    }
-
-    fn asks_before(&mut self) -> Vec<Request> {
-        Vec::new()
-    }
-
-    fn next_ask(&mut self) -> Option<Request> {
-        match self.queue.pop_front()? {
-            Item::Ask(request) => {
-                self.ledger.asked(&request);
-                Some(request)
-            }
-            data @ Item::Data(_) => {
-                self.queue.push_front(data);
-                None
-            }
-        }
-    }
-
-    fn settings(&mut self) -> Vec<Request> {
-        self.queue.retain(|item| matches!(item, Item::Data(_)));
-        self.ledger.clear();
-        let all = self.state.all();
-        for request in &all {
-            self.ledger.asked(request);
-        }
-        all
-    }
-
-    fn poll_write(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        if self.opens == 0 {
-            return Poll::Ready(Ok(data.len()));
-        }
-        let count = data.len().min(IN_MAX.saturating_sub(self.input.len()));
-        if count == 0 {
-            self.writer = Some(cx.waker().clone());
-            return Poll::Pending;
-        }
-        for &byte in &data[..count] {
-            self.input.extend(self.state.input(byte));
-        }
-        self.serve_held()?;
-        if self.readable() {
-            self.tell()?;
-        }
-        Poll::Ready(Ok(count))
-    }
-
-    fn told(&mut self, event: &Event) {
-        if let Some(complaint) = self.ledger.heard(event) {
-            warn!("{}: the far end was asked for {complaint}", self.path.display());
-        }
-        let ended: Box<dyn Fn(&What) -> bool> = match event {
-            Event::Reply(Reply::Purge(what)) => {
-                if *what != Purge::Transmit {
-                    // what was on its way when the program asked
-                    self.input.clear();
-                }
-                Box::new(|what| matches!(what, What::Flush))
-            }
-            Event::Notice(notice) => {
-                let changed = self.state.notice(*notice);
-                Box::new(move |what| matches!(what, What::Wait(lines) if lines & changed != 0))
-            }
-            _ => return,
-        };
-        let (ended, rest): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.held).into_iter().partition(|held| ended(&held.what));
-        self.held = rest.into();
-        for Held { unique, .. } in ended {
-            if let Err(error) = self.answer(&wire::controlled(unique, &[])) {
-                // the next call fails in the same way, and is told
-                debug!("{}: {error}", self.path.display());
-            }
-        }
-    }
-
-    fn connected(&mut self, on: bool) {
-        self.live = on;
-        if !on {
-            self.ready = false;
-            self.queue.retain(|item| matches!(item, Item::Data(_)));
-        }
-    }
-
-    fn ready(&mut self) {
-        self.ready = true;
-        if let Err(error) = self.serve_held() {
-            debug!("{}: {error}", self.path.display());
-        }
-    }
-
-    fn sent(&mut self) {
-        self.unsent = false;
-        if let Err(error) = self.serve_held() {
-            debug!("{}: {error}", self.path.display());
-        }
-    }
 }

@@ -6,6 +6,8 @@
 //! are edited, echoed and turned into signals by nobody: programs for serial ports switch all that off.
 
 mod device;
+mod held;
+mod near;
 mod state;
 mod wire;
 

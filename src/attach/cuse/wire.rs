@@ -139,7 +139,9 @@ fn message(unique: u64, error: i32, body: &[&[u8]]) -> Vec<u8> {
     bytes.extend_from_slice(&(length as u32).to_ne_bytes());
     bytes.extend_from_slice(&error.to_ne_bytes());
     bytes.extend_from_slice(&unique.to_ne_bytes());
-    body.iter().for_each(|part| bytes.extend_from_slice(part));
+    for part in body {
+        bytes.extend_from_slice(part);
+    }
     bytes
 }
 

@@ -457,11 +457,11 @@ fn connector() -> impl Strategy<Value = Connector> {
     let path = "/dev/[a-zA-Z0-9:=(){}*#.-]{1,12}";
     let lines = (of(any::<bool>()), of(any::<bool>()));
     let drains = (of(0u32..1000), of(0u32..1000));
-    (path, line, any::<[bool; 3]>(), lines, of(rs485), drains, any::<bool>(), vec(filter(), 0..3)).prop_map(
+    (path, line, any::<[bool; 4]>(), lines, of(rs485), drains, any::<bool>(), vec(filter(), 0..3)).prop_map(
         |(
             path,
             line,
-            [nobreak, uucp_lock, only],
+            [nobreak, uucp_lock, only, low_latency],
             (dtr, rts),
             rs485,
             (drain, char_drain),
@@ -479,6 +479,7 @@ fn connector() -> impl Strategy<Value = Connector> {
                 write_only: only && writes,
                 read_only: only && !writes,
                 rs485,
+                low_latency,
                 drain_ms: drain.map(|d| d * 10),
                 stall_ms: char_drain.map(|d| d * 10),
             };

@@ -117,6 +117,7 @@ impl std::default::Default for Options {
             connback: Vec::new(),
             connback_timeout: None,
             brk_on_sync: false,
+            dtr_with_rts: false,
             timeout_on_os_queue: false,
             slow_client: SlowClient::Disconnect,
             slow_client_limit: 0,
@@ -358,6 +359,7 @@ fn set(options: &mut Options, row: &Row, value: Value) {
             o.connback_timeout = Some(Duration::from_secs(n.into()));
         }
         ("telnet-brk-on-sync", Value::Bool(on)) => o.brk_on_sync = on,
+        ("dtr-with-rts", Value::Bool(on)) => o.dtr_with_rts = on,
         ("timeout-on-os-queue", Value::Bool(on)) => o.timeout_on_os_queue = on,
         ("slow-client", Value::Text(word)) => {
             o.slow_client = match word.as_str() {

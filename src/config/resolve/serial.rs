@@ -47,6 +47,7 @@ pub(super) fn apply(
             ("rtscts", Value::Bool(on)) => line.flow.rtscts = on,
             ("hangup-when-done", Value::Bool(on)) => line.hangup_when_done = Some(on),
             ("nobreak", Value::Bool(on)) => device.nobreak = on,
+            ("low-latency", Value::Bool(on)) => device.low_latency = on,
             ("wronly", Value::Bool(on)) => device.write_only = on,
             ("rdonly", Value::Bool(on)) => device.read_only = on,
             ("dtr", Value::Bool(on)) => device.dtr = Some(on),

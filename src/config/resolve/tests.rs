@@ -406,6 +406,8 @@ fn serial_settings() {
         (",9600 XONXOFF -RTSCTS LOCAL", "9600N81 local xonxoff"),
         (",9600n81 hangup-when-done", "9600N81 hangup"),
         (",9600n81 HANGUP_WHEN_DONE=false", "9600N81 no hangup"),
+        (",9600n81 low-latency", "9600N81 low-latency"),
+        (",9600n81 low_latency=on -local", "9600N81 low-latency"),
         (",9600n81 dtr=off rts=on", "9600N81 dtr=false rts=true"),
         (",9600n81 dtr", "9600N81 dtr=true"),
         (",wronly", "9600N81 wronly"),
@@ -428,6 +430,7 @@ fn serial_settings() {
             (device.line.flow.xonxoff, " xonxoff"),
             (device.line.hangup_when_done == Some(true), " hangup"),
             (device.line.hangup_when_done == Some(false), " no hangup"),
+            (device.low_latency, " low-latency"),
             (device.write_only, " wronly"),
         ] {
             shown.push_str(if set { word } else { "" });

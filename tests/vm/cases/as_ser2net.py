@@ -45,9 +45,10 @@ def ended(client, seconds):
 
 def through(port):
     """A connection on which data has gone in both directions, so that all is done that an open does."""
+    usb.forget()
     client = connect(port)
     client.sendall(b"x")
-    wait_for(lambda: usb.received().endswith(b"x"), 10, "the device open")
+    wait_for(lambda: usb.received() == b"x", 10, "data to the adapter")
     usb.send(b"y")
     check(receive(client, 1) == b"y", "data from the adapter")
     return client
@@ -91,9 +92,10 @@ def errors_in(port):
 
 def breaks_out(broker):
     """What the driver does for a telnet BRK, and for breaks by SET-CONTROL; with how long they were."""
+    usb.forget()
     client = Telnet(3004)
     client.send(b"x")
-    wait_for(lambda: usb.received().endswith(b"x"), 10, "the device open")
+    wait_for(lambda: usb.received() == b"x", 10, "data to the adapter")
     usb.forget()
     client.tell(243)
     wait_for(lambda: [name for _, name, _ in usb.changes].count("break") == 2, 10, "a break on and off")

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-# vm: --modem --limit 110
+# vm: --modem --limit 180
 """serbroker attach --cuse: a far port as a serial device of its own, which keeps nothing back.
 
 far broker on /dev/vm/a <-> attach: /dev/ttyV0 (the program); /dev/vm/b is the far device.
@@ -25,14 +25,14 @@ DEVICE = "/dev/ttyV0"
 
 class Attach:
     def __init__(self, *arguments):
-        self.log_file = open("/tmp/attach.log", "ab+")
+        self.log_file = open("/tmp/attach.log", "wb")
         self.process = subprocess.Popen(
             [os.environ["SERBROKER"], "attach", "-l", "--cuse", *arguments],
             stdin=subprocess.DEVNULL,
             stderr=self.log_file,
         )
-        wait_for(lambda: os.path.exists(DEVICE) or self.process.poll() is not None, 20, "the device")
-        check(self.process.poll() is None, lambda: self.log())
+        wait_for(lambda: "at the far end" in self.log() or self.process.poll() is not None, 20, "the device")
+        check(self.process.poll() is None, self.log())
 
     def log(self):
         with open("/tmp/attach.log", errors="replace") as log:

@@ -19,6 +19,17 @@ connection: &held
     hold-time: 60s
 """)
 clients = [connect(3001) for _ in range(10)]
+log = open(f"{broker.folder}/log")
+returns = 0
+
+
+def returned():
+    """How often the device came back; reads what is new in the log."""
+    global returns
+    returns += log.read().count("its clients go on")
+    return returns
+
+
 path = usb.path()
 wait_for(lambda: broker.opened(path), 10, "open")
 waits, warm, most, fds = [], None, 0, None
@@ -43,7 +54,7 @@ for cycle in range(CYCLES):
     path = usb.path()
     back = time.monotonic()
     wait_for(
-        lambda: broker.log().count("its clients go on") > cycle, 10, lambda: f"the port serves in cycle {cycle}"
+        lambda: returned() > cycle, 10, lambda: f"the port serves in cycle {cycle}"
     )
     waits.append(time.monotonic() - back)
     for client in clients:
@@ -65,12 +76,14 @@ print(f"memory: {warm} KiB after {WARM} cycles, {most} KiB at the most, {broker.
 # a busy host makes the machine slow: half of them must be quick
 check(waits[CYCLES // 2] < 1, f"open after {waits[CYCLES // 2]} s")
 check(most - warm <= 1024, f"memory grew from {warm} to {most} KiB")
-check(broker.log().count("its clients go on") == CYCLES, "every cycle was one")
+check(returned() == CYCLES, "every cycle was one")
 check("client left" not in broker.log(), "a client was lost")
-before = broker.cpu_seconds()
 usb.unplug()
-time.sleep(3)
+# it looks often at first, and then ever more seldom
+time.sleep(4)
+before = broker.cpu_seconds()
+time.sleep(6)
 spent = broker.cpu_seconds() - before
-print(f"{spent:.2f} s of processor time in 3 s with 10 clients and no device")
-check(spent < 0.3, f"{spent} s of processor time in 3 s")
+print(f"{spent:.2f} s of processor time in 6 s with 10 clients and no device")
+check(spent < 0.6, f"{spent} s of processor time in 6 s")
 check(broker.stop() < 10, "stopped")

@@ -22,7 +22,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 
 from ftdi import Ftdi  # noqa: E402, F401
-from telnet import ComPort, Telnet  # noqa: E402, F401
+from telnet import PATIENCE, ComPort, Telnet  # noqa: E402, F401
 
 SHARED = "/run/vm/lines"
 
@@ -62,7 +62,7 @@ sys.excepthook = report_failure
 def wait_for(condition, seconds, what):
     """Calls condition() until it gives something true, and returns that; ends the case after that
     many seconds, saying what was waited for."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + PATIENCE * seconds
     while not (value := condition()):
         if time.monotonic() > end:
             raise AssertionError(f"not within {seconds} s: {what() if callable(what) else what}")
@@ -101,7 +101,7 @@ def gather(connection, count, seconds=10):
 
 def receive(connection, count, seconds=10):
     """Exactly that many bytes of a socket; ends the case when they do not come."""
-    data = gather(connection, count, seconds)
+    data = gather(connection, count, PATIENCE * seconds)
     check(len(data) == count, f"only {len(data)} of {count} bytes, or none in {seconds} s: {data[:80]!r}")
     return data
 
@@ -109,7 +109,7 @@ def receive(connection, count, seconds=10):
 def until_end(connection, seconds=10):
     """All bytes of a socket to its end; ends the case when that does not come."""
     data = b""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + PATIENCE * seconds
     while True:
         left = end - time.monotonic()
         if left <= 0 or not select.select([connection], [], [], left)[0]:
@@ -219,7 +219,8 @@ def start_ser2net(config, arguments=()):
 
 
 def start_udev():
-    """udev for devices that are plugged in from now on (needs `# vm: --deb udev`)."""
+    """udev for devices that are plugged in from now on (needs `# vm: --deb udev`); it ends with the
+    case."""
     if not os.path.exists("/run/udev/control"):
         program = "/lib/systemd/systemd-udevd"
         check(os.access(program, os.X_OK), f"there is no {program}")
@@ -413,7 +414,7 @@ class Serial:
         fcntl.ioctl(self.fd, TIOCCBRK)
 
     def write(self, data, seconds=10):
-        end = time.monotonic() + seconds
+        end = time.monotonic() + PATIENCE * seconds
         while data:
             if not select.select([], [self.fd], [], max(0, end - time.monotonic()))[1]:
                 raise AssertionError(f"{len(data)} bytes cannot be written within {seconds} s")
@@ -424,7 +425,7 @@ class Serial:
 
     def read(self, count, seconds=10):
         """Exactly that many bytes; ends the case when they do not come."""
-        data = self.drain(count, seconds)
+        data = self.drain(count, PATIENCE * seconds)
         check(len(data) == count, f"only {len(data)} of {count} bytes in {seconds} s: {data[:80]!r}")
         return data
 

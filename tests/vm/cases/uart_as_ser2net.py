@@ -127,6 +127,8 @@ for what, step in (
         wait_for_end()
         # the driver works on for a moment when the file is gone, but not longer than the process
         broker.stop()
+        if (what, name) == ("carrier", "serbroker"):
+            check("DCD went off" in broker.log(), "the log says why the connection may have ended")
         far.close()
         found[what][name] = result, outputs("a")
     same = found[what]["ser2net"] == found[what]["serbroker"]
