@@ -187,7 +187,8 @@ fn lines() -> Vec<Line> {
 
 /// Options of the types of which connectors and accepters are put together, and of the admin port.
 fn lines_of_types() -> Vec<Line> {
-    const CONNECTORS: &str = "tests/connectors.rs";
+    const CONNECTORS: &str = "tests/connectors/main.rs";
+    const LOCAL: &str = "tests/connectors/local.rs";
     vec![
         (TCP, "laddr", Here(connectors::tcp_laddr)),
         (TCP, "tcpd", Test("tests/accepters/wrap.rs", "clients_that_the_files_keep_out_are_told_and_closed")),
@@ -215,10 +216,10 @@ fn lines_of_types() -> Vec<Line> {
         (UNIX, "group", Here(connectors::unix_owner_and_group)),
         (STDIO, "start-dir", Here(connectors::stdio_start_dir)),
         (STDIO, "noredir-stderr", Here(connectors::stdio_noredir_stderr)),
-        (STDIO, "stderr-to-stdout", Test(CONNECTORS, "a_program_by_its_pipes")),
+        (STDIO, "stderr-to-stdout", Test(LOCAL, "a_program_by_its_pipes")),
         (STDIO, "raw", Test("tests/accepters/stdio.rs", "raw_mode_wants_a_terminal_and_two_cannot_have_it")),
-        (PTY, "link", Test(CONNECTORS, "a_pseudo_terminal_for_other_programs")),
-        (PTY, "raw", Test(CONNECTORS, "a_pseudo_terminal_for_other_programs")),
+        (PTY, "link", Test(LOCAL, "a_pseudo_terminal_for_other_programs")),
+        (PTY, "raw", Test(LOCAL, "a_pseudo_terminal_for_other_programs")),
         (PTY, "forcelink", Here(connectors::pty_forcelink)),
         (PTY, "perm", Here(connectors::pty_modes)),
         (PTY, "umode", Here(connectors::pty_modes)),
@@ -226,7 +227,7 @@ fn lines_of_types() -> Vec<Line> {
         (PTY, "omode", Here(connectors::pty_modes)),
         (PTY, "owner", Here(connectors::pty_owner_and_group)),
         (PTY, "group", Here(connectors::pty_owner_and_group)),
-        (PTY, "start-dir", Test(CONNECTORS, "a_program_on_a_pseudo_terminal")),
+        (PTY, "start-dir", Test(LOCAL, "a_program_on_a_pseudo_terminal")),
         (
             CONACC,
             "retry-time",
@@ -242,18 +243,18 @@ fn lines_of_types() -> Vec<Line> {
             "winsize",
             Test("tests/accepters/telnet.rs", "a_program_sees_the_size_of_the_clients_window"),
         ),
-        (ECHO, "noecho", Test(CONNECTORS, "echo_sends_back_and_data_comes_first")),
-        (ECHO, "data", Test(CONNECTORS, "echo_sends_back_and_data_comes_first")),
-        (FILE, "infile", Test(CONNECTORS, "files_are_read_and_written")),
-        (FILE, "outfile", Test(CONNECTORS, "files_are_read_and_written")),
-        (FILE, "create", Test(CONNECTORS, "files_are_read_and_written")),
+        (ECHO, "noecho", Test(LOCAL, "echo_sends_back_and_data_comes_first")),
+        (ECHO, "data", Test(LOCAL, "echo_sends_back_and_data_comes_first")),
+        (FILE, "infile", Test(LOCAL, "files_are_read_and_written")),
+        (FILE, "outfile", Test(LOCAL, "files_are_read_and_written")),
+        (FILE, "create", Test(LOCAL, "files_are_read_and_written")),
         (FILE, "read_close", Here(connectors::file_read_close)),
         (FILE, "perm", Here(connectors::file_modes)),
         (FILE, "umode", Here(connectors::file_modes)),
         (FILE, "gmode", Here(connectors::file_modes)),
         (FILE, "omode", Here(connectors::file_modes)),
-        (DEV, "rdonly", Test(CONNECTORS, "devices_that_are_no_terminals")),
-        (DEV, "wronly", Test(CONNECTORS, "devices_that_are_no_terminals")),
+        (DEV, "rdonly", Test(LOCAL, "devices_that_are_no_terminals")),
+        (DEV, "wronly", Test(LOCAL, "devices_that_are_no_terminals")),
         (KEEPOPEN, "retry-time", Test(CONNECTORS, "keepopen_keeps_clients_while_the_far_end_comes_and_goes")),
         (KEEPOPEN, "discard-badwrites", Here(connectors::keepopen_discard_badwrites)),
         (RATELIMIT, "xmit_len", Here(connectors::ratelimit_xmit_len)),
