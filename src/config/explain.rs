@@ -312,7 +312,9 @@ mod tests {
 
     fn shown(ports: &[Port]) -> String {
         let mut out = String::new();
-        ports.iter().for_each(|port| one(&mut out, port));
+        for port in ports {
+            one(&mut out, port);
+        }
         out
     }
 
