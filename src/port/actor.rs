@@ -1,39 +1,33 @@
 //! The task of a port: its state, and the one poll function that moves everything on.
 
 use super::Command;
-use super::ask::{Events, Overrides};
+use super::ask::Overrides;
 use super::batch::Batch;
 use super::cable::Lookout;
 use super::connback::CallBack;
 use super::device::DeviceState;
 use super::duel::Duels;
+use super::environment::Environment;
 use super::mailbox::{Handle, Inbox, mailbox};
 use super::matcher::Matcher;
-use super::offer::Doors;
 use super::outbuf::OutBuf;
 use super::session::Session;
 use super::tap::Tap;
 use super::taps::Taps;
 use super::visitors::Leaving;
 use crate::config::Connection;
-use crate::hotplug::Hotplug;
-use crate::led::Leds;
 use crate::log::RepeatLimiter;
-use crate::metrics::{CloseReason, Metrics, PortState};
+use crate::metrics::{CloseReason, PortState};
 use crate::net::listener::Listener;
-use crate::net::names::Names;
 use crate::net::tls::{self, Acceptor};
-use crate::net::{udp, wrap};
-use crate::status::{PortInfo, PortReporter, StatusTable};
+use crate::net::udp;
+use crate::status::{PortInfo, PortReporter};
 use crate::timer::PreciseTimer;
-use crate::trace::Traces;
-use std::collections::HashSet;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tokio::sync::Notify;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, unconstrained};
 use tokio::time::Sleep;
@@ -45,51 +39,6 @@ use tracing::{error, info};
 const ROUNDS: usize = 4;
 /// Time in which everything is closed after [`Command::Shutdown`].
 const SHUTDOWN_LIMIT: Duration = Duration::from_millis(800);
-
-/// What all ports share; one for the program, behind an [`Arc`].
-#[derive(Debug)]
-pub struct Environment {
-    /// Connector texts in use: two connections with the same text share a device.
-    pub claims: Arc<Claims>,
-    /// Where metrics are registered.
-    pub metrics: Arc<Metrics>,
-    /// Where ports show their state.
-    pub status: Arc<StatusTable>,
-    /// Where rotators find ports.
-    pub doors: Arc<Doors>,
-    /// Look-ups of the names that listeners are bound to.
-    pub names: Arc<Names>,
-    /// Who is told of clients that come and go.
-    pub events: Arc<Events>,
-    /// Who may connect by hosts_access(5).
-    pub wrap: wrap::Files,
-    /// Told when the client on standard input and output has left: the program ends then.
-    pub stdio_left: Arc<Notify>,
-    /// RFC 2217 signature of ports without the option.
-    pub signature: Arc<str>,
-    /// Who writes trace files.
-    pub traces: Arc<Traces>,
-    /// Who lights LEDs.
-    pub leds: Arc<Leds>,
-    /// Who tells of devices that come.
-    pub hotplug: Arc<Hotplug>,
-}
-
-/// Connector texts that are in use.
-#[derive(Debug, Default)]
-pub struct Claims(Mutex<HashSet<Arc<str>>>);
-
-impl Claims {
-    /// Takes `text`; false when it is taken.
-    pub(super) fn take(&self, text: &Arc<str>) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(Arc::clone(text))
-    }
-
-    /// Gives `text` back.
-    pub(super) fn give_back(&self, text: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(text);
-    }
-}
 
 /// Whether the port goes on.
 #[derive(Debug)]

@@ -13,7 +13,9 @@ mod connback;
 mod control;
 mod data;
 mod device;
+mod drain;
 mod duel;
+mod environment;
 mod far;
 mod hints;
 mod mailbox;
@@ -37,8 +39,9 @@ use crate::net::stream::Stream;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
-pub use actor::{Claims, Environment, start};
+pub use actor::start;
 use ask::Ask;
+pub use environment::{Claims, Environment};
 pub use mailbox::{Contact, Handle};
 pub use offer::{Doors, Guest};
 
