@@ -119,7 +119,7 @@ client.sendall(b"two")
 wait_for(lambda: usb.received().endswith(b"two"), 10, "data by the link")
 takers = []
 for _ in range(2):
-    before = usb.path()
+    before, returns = usb.path(), broker.log().count("its clients go on")
     usb.unplug()
     # the kernel gives the lowest number that is free
     while not takers or takers[-1].path() != before:
@@ -137,6 +137,8 @@ for _ in range(2):
     )
     # a busy host makes the machine slow: the times are for the reader
     check(after != before, f"{before} is taken")
+    # what comes before that is dropped, as the port still held its client
+    wait_for(lambda: broker.log().count("its clients go on") > returns, 10, "the port serves again")
     client.sendall(b"more")
     wait_for(lambda: usb.received().endswith(b"more"), 10, "data of the held client")
     usb.send(b"down")
