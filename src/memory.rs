@@ -92,9 +92,14 @@ mod tests {
 
     #[test]
     fn the_program_goes_on_without_its_pages() {
-        let own = || unchanged_code(&std::fs::read_to_string("/proc/self/smaps").unwrap());
+        // other tests load libraries meanwhile, so only the mapping of this very code is looked at
+        let own = || {
+            let smaps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+            let here = release_start_code as fn() as usize;
+            unchanged_code(&smaps).into_iter().find(|range| range.contains(&here))
+        };
         let before = own();
-        assert!(!before.is_empty());
+        assert!(before.is_some());
         release_start_code();
         assert_eq!(own(), before);
     }
