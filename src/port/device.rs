@@ -350,14 +350,7 @@ impl Port {
             info!(port = %self.name, "{label}: {cause}; {next}");
             self.report.state(PortState::Closed);
         } else {
-            // the driver reports both in the same way
-            let carrier = match (cause, self.conn.connector.device()) {
-                (IoFailure::Gone, Some(config)) if !config.line.local => {
-                    " (or its carrier DCD went off: with local that is ignored)"
-                }
-                _ => "",
-            };
-            let text = format!("device {label} lost: {cause}{carrier}; {next}");
+            let text = format!("device {label} lost: {cause}; {next}");
             self.complain("lost", &text);
             self.report.failed(DeviceFailure::Lost, text);
         }
