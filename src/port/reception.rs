@@ -42,7 +42,7 @@ pub(crate) struct Wrapped {
 pub(crate) fn wrapped(files: &wrap::Files, accepter: &Accepter, tell: bool, peer: &Peer) -> Option<Wrapped> {
     let Listen::Tcp(tcp) = &*accepter.listen else { return None };
     let client = peer.ip()?;
-    if tcp.wrap == Wrap::Off || !files.exist() {
+    if tcp.wrap == Wrap::Off || !files.may_decide() {
         return None;
     }
     // a client that expects TLS takes a plain text for a fault

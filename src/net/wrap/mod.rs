@@ -1,28 +1,89 @@
 //! Who may connect by the files of hosts_access(5), as programs with TCP wrappers ask them.
 //!
-//! They are read for every client, so that a change counts at once. On a machine without them that
-//! costs two stat(2); elsewhere the reading, and the name server where a rule wants a name, are
-//! waited for on a thread of their own.
+//! They are asked for every client, so that a change counts at once. On a machine without them, or
+//! with files without a rule (as Debian has them), that costs two stat(2); elsewhere the reading, and
+//! the name server where a rule wants a name, are waited for on a thread of their own.
 
 pub mod rules;
 
 use rules::{Access, Decision, HostName, Visit, World};
-use std::io;
+use std::fs::{File, Metadata};
+use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A file that was changed less than this before it was read may be changed again without its
+/// times telling so: they are as coarse as the kernel's tick.
+const SETTLED: Duration = Duration::from_secs(2);
 
 /// The two files.
 #[derive(Clone, Debug)]
 pub struct Files {
-    allow: PathBuf,
-    deny: PathBuf,
+    allow: Rules,
+    deny: Rules,
 }
 
 impl Default for Files {
     /// Those of hosts_access(5).
     fn default() -> Self {
-        Self { allow: "/etc/hosts.allow".into(), deny: "/etc/hosts.deny".into() }
+        Self::at("/etc/hosts.allow".into(), "/etc/hosts.deny".into())
+    }
+}
+
+/// One of the two.
+#[derive(Clone, Debug)]
+struct Rules {
+    path: PathBuf,
+    /// The file when it was read and had no rule.
+    barren: Arc<Mutex<Option<Stamp>>>,
+}
+
+/// What changes when a file does: device, inode, size, and the times of its data and of itself in
+/// seconds and nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp(u64, u64, u64, [i64; 4]);
+
+impl Stamp {
+    fn of(file: &Metadata) -> Self {
+        let times = [file.mtime(), file.mtime_nsec(), file.ctime(), file.ctime_nsec()];
+        Self(file.dev(), file.ino(), file.size(), times)
+    }
+
+    /// A change from `now` on gives another stamp.
+    fn is_settled(&self, now: SystemTime) -> bool {
+        let [_, _, changed, _] = self.3;
+        let now = now.duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs());
+        u64::try_from(changed).is_ok_and(|changed| changed + SETTLED.as_secs() < now)
+    }
+}
+
+impl Rules {
+    fn at(path: PathBuf) -> Self {
+        Self { path, barren: Arc::default() }
+    }
+
+    /// There is a rule, as far as is known.
+    fn may_decide(&self) -> bool {
+        match std::fs::metadata(&self.path) {
+            Ok(file) => *self.barren.lock().unwrap_or_else(PoisonError::into_inner) != Some(Stamp::of(&file)),
+            // a file that cannot be looked at is there, as far as anybody knows
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        }
+    }
+
+    fn read(&self) -> io::Result<String> {
+        let now = SystemTime::now();
+        let mut file = File::open(&self.path)?;
+        let stamp = Stamp::of(&file.metadata()?);
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let barren = has_no_rule(&text) && stamp.is_settled(now);
+        *self.barren.lock().unwrap_or_else(PoisonError::into_inner) = barren.then_some(stamp);
+        Ok(text)
     }
 }
 
@@ -38,10 +99,13 @@ pub struct Verdict {
 }
 
 impl Files {
-    /// There is something to ask.
-    pub fn exist(&self) -> bool {
-        // a file that cannot be looked at is there, as far as anybody knows
-        [&self.allow, &self.deny].into_iter().any(|path| path.try_exists().unwrap_or(true))
+    fn at(allow: PathBuf, deny: PathBuf) -> Self {
+        Self { allow: Rules::at(allow), deny: Rules::at(deny) }
+    }
+
+    /// There is something to ask: not where both are missing, or have been read and had no rule.
+    pub fn may_decide(&self) -> bool {
+        self.allow.may_decide() || self.deny.may_decide()
     }
 
     /// Asks them on a thread that may wait.
@@ -60,8 +124,9 @@ impl Files {
     }
 
     fn judge(&self, visit: &Visit<'_>, world: &mut dyn World) -> Verdict {
-        for (path, access) in [(&self.allow, Access::Allow), (&self.deny, Access::Deny)] {
-            let text = match read(path) {
+        for (file, access) in [(&self.allow, Access::Allow), (&self.deny, Access::Deny)] {
+            let path = &file.path;
+            let text = match file.read() {
                 Ok(text) => text,
                 Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
                 // rules that nobody can read must not be taken for none
@@ -86,6 +151,11 @@ fn verdict(path: &Path, decision: Decision) -> Verdict {
         because = format!("{because}, where '{part}' is not understood");
     }
     Verdict { allowed, because: Some(because), odd }
+}
+
+/// Nothing but comments and empty lines. A line that goes on in the next one is left to the grammar.
+fn has_no_rule(text: &str) -> bool {
+    !text.contains('\\') && text.lines().all(|line| line.trim().is_empty() || line.starts_with('#'))
 }
 
 /// A text with whatever bytes.
@@ -129,10 +199,10 @@ mod tests {
 
     fn files(allow: Option<&str>, deny: Option<&str>) -> (tempfile::TempDir, Files) {
         let dir = tempfile::tempdir().unwrap();
-        let files = Files { allow: dir.path().join("hosts.allow"), deny: dir.path().join("hosts.deny") };
-        for (path, text) in [(&files.allow, allow), (&files.deny, deny)] {
+        let files = Files::at(dir.path().join("hosts.allow"), dir.path().join("hosts.deny"));
+        for (file, text) in [(&files.allow, allow), (&files.deny, deny)] {
             if let Some(text) = text {
-                std::fs::write(path, text).unwrap();
+                std::fs::write(&file.path, text).unwrap();
             }
         }
         (dir, files)
@@ -166,15 +236,37 @@ mod tests {
 
     #[test]
     fn files_that_are_not_there_are_not_asked() {
-        assert!(!files(None, None).1.exist());
+        assert!(!files(None, None).1.may_decide());
         let (_dir, files) = files(None, Some(""));
-        assert!(files.exist());
+        assert!(files.may_decide());
+    }
+
+    #[tokio::test]
+    async fn files_without_a_rule_are_read_once_and_a_change_counts_at_once() {
+        let (_dir, files) = files(Some("# a comment\n\n"), Some("#"));
+        let (client, server) = ("127.0.0.1:40000".parse().unwrap(), "127.0.0.1".parse().unwrap());
+        let begin = std::time::Instant::now();
+        // one that was just written is read again
+        assert!(files.ask("ser2net".into(), client, server).await.allowed && files.may_decide());
+        while files.may_decide() {
+            assert!(begin.elapsed() < Duration::from_secs(20), "it is read for ever");
+            assert!(files.ask("ser2net".into(), client, server).await.allowed);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        std::fs::write(&files.deny.path, "ALL: ALL\n").unwrap();
+        assert!(files.may_decide());
+        assert!(!files.ask("ser2net".into(), client, server).await.allowed);
+        for (text, barren) in
+            [("", true), ("# x\n \n", true), ("# x\\\ny: z\n", false), (" # x", false), ("a: b", false)]
+        {
+            assert_eq!(has_no_rule(text), barren, "{text:?}");
+        }
     }
 
     #[tokio::test]
     async fn rules_that_cannot_be_read_let_nobody_in() {
         let (_dir, files) = files(None, None);
-        std::fs::create_dir(&files.deny).unwrap();
+        std::fs::create_dir(&files.deny.path).unwrap();
         let client = "127.0.0.1:40000".parse().unwrap();
         assert!(!files.ask("ser2net".into(), client, "127.0.0.1".parse().unwrap()).await.allowed);
     }
