@@ -49,6 +49,15 @@ pub(super) fn resolve(raw: &RawConnection, common: &Common) -> Resolved {
             Some(format!("write max-connections: {back}, or more to let clients in besides")),
         );
     }
+    if !options.cable.as_ref().is_some_and(|cable| cable.holds)
+        && let Some(option) = raw.options.iter().find(|o| o.name.value.eq_ignore_ascii_case("hold-time"))
+    {
+        report.warning(
+            option.name.span.clone(),
+            "hold-time has no effect: clients are closed when the device is lost",
+            Some("write on-device-loss: hold, or leave it out".to_owned()),
+        );
+    }
     options.announce = options.announce.filter(|announce| announce.enabled);
     options.cable = options.cable.filter(|cable| **cable != Cable::default());
     let timeout = timeout(raw.timeout.as_ref(), &mut report);

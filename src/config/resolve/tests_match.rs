@@ -81,3 +81,18 @@ fn mistakes_have_their_place() {
         assert!(said.iter().any(|line| line == expected), "{connector} {more}: {said:?}");
     }
 }
+
+#[test]
+fn a_time_to_hold_clients_that_are_not_held_is_told_of() {
+    let warned = |options: &str| {
+        let text = format!(
+            "connection: &c\n  accepter: tcp,2000\n  connector: serialdev,/dev/ttyS0,9600n81\n  options:\n{options}"
+        );
+        let (raw, _) = load(&Inputs { yaml: vec![text], ..Inputs::default() });
+        let (config, found) = super::resolve(&raw);
+        assert_eq!(config.connections.len(), 1);
+        found.iter().any(|d| d.severity == Severity::Warning && d.message.contains("hold-time"))
+    };
+    assert!(warned("    hold-time: 5s\n"));
+    assert!(!warned("    hold-time: 5s\n    on-device-loss: hold\n"));
+}
