@@ -113,7 +113,7 @@ fn clients_that_are_held_go_on_with_the_device_that_comes_back() {
             assert_eq!(client.receive(6), b"to all");
         }
     }
-    assert_eq!(broker.log.count(&["its clients go on"]), 3);
+    broker.log.wait_count(&["its clients go on"], 3);
     assert_eq!(broker.log.count(&["client left"]), 0);
 }
 
@@ -132,7 +132,7 @@ fn clients_are_held_for_the_time_that_is_given_and_no_longer() {
     let time = begun.elapsed();
     assert!(time >= Duration::from_millis(600) && time < Duration::from_secs(5), "{time:?}");
     assert_eq!(late.rest(), (Vec::new(), End::Fin));
-    assert_eq!(broker.log.count(&["client left", "the device is gone"]), 2);
+    broker.log.wait_count(&["client left", "the device is gone"], 2);
     // and the port is as good as new
     cable.plug();
     broker.wait_metric("serbroker_port_device_fault", &["reason=\"lost\""], 0);

@@ -238,7 +238,7 @@ fn sighup_switches_a_port_off_and_on() {
     }
     assert_eq!(pty.read(3), b"bye");
     assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err());
-    assert_eq!(broker.log.count(&["switched off in the configuration"]), 2, "{}", broker.log.text());
+    broker.log.wait_count(&["switched off in the configuration"], 2);
     // switching off what is off says nothing
     broker.reload(&(off + &rest));
     broker.reload(&(switched + &rest));

@@ -148,7 +148,7 @@ fn a_reload_starts_changes_and_stops_rotators_and_leaves_their_clients_alone() {
     let mut other = Client::connect(one);
     assert_eq!(other.receive(1), b"b");
     assert_eq!(refusals(&broker, "no_free_port"), 1);
-    assert_eq!(broker.log.count(&["rotator=rot", "listening on"]), 1);
+    broker.log.wait_count(&["rotator=rot", "listening on"], 1);
 
     // another address: the old one is free
     broker.reload(&(text.clone() + &over(two, &["*a", "*b"])));

@@ -100,7 +100,7 @@ fn a_full_disk_or_a_lost_directory_costs_the_trace_and_nothing_else() {
     }
     traced.broker.log.wait(&["WARN", "cannot write trace file", "No space left"]);
     wait_for("the count", || traced.missing("write_failed") == 200);
-    assert_eq!(traced.broker.log.count(&["cannot write trace file"]), 1);
+    traced.broker.log.wait_count(&["cannot write trace file"], 1);
 
     fs::remove_dir_all(&sub).unwrap();
     traced.broker.log.wait(&["INFO", "listening"]);
@@ -116,7 +116,7 @@ fn a_full_disk_or_a_lost_directory_costs_the_trace_and_nothing_else() {
     });
     traced.broker.log.wait(&["INFO", "is written again"]);
     assert!(read(&path).lines().all(|line| line.starts_with("term ")), "{}", read(&path));
-    assert_eq!(traced.broker.log.count(&["WARN", "trace file"]), 2);
+    traced.broker.log.wait_count(&["WARN", "trace file"], 2);
     assert_eq!(traced.missing("queue_full"), 0);
 }
 

@@ -67,7 +67,7 @@ fn who_is_not_there_is_tried_again_and_told_once() {
     let mut client = far.accept();
     client.send(b"there");
     assert_eq!(pty.read(5), b"there");
-    assert_eq!(broker.log.count(&["cannot connect to 127.0.0.1"]), 1);
+    broker.log.wait_count(&["cannot connect to 127.0.0.1"], 1);
 }
 
 #[test]

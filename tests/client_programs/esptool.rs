@@ -178,7 +178,7 @@ fn a_board_is_reset_loaded_with_the_stub_written_at_460800_and_read_at_921600() 
     eprintln!("esptool: {LENGTH} bytes written in {written:.1?}, read in {read:.1?}");
     board.assert_clean();
     let told = &board.chip.stdout;
-    assert_eq!(told.count(&["loaded program runs"]), 2);
+    told.wait_count(&["loaded program runs"], 2);
     assert!(told.find(&["speed 460800"]).is_some() && told.find(&["speed 921600"]).is_some());
     // into the boot loader and out of it, each time
     wait_for_program(board, 2);

@@ -97,6 +97,16 @@ impl Lines {
         self.0.lock().unwrap().iter().find(|line| parts.iter().all(|p| line.contains(p))).cloned()
     }
 
+    /// Waits until `number` lines have all of `parts`; more are a mistake.
+    #[track_caller]
+    pub(crate) fn wait_count(&self, parts: &[&str], number: usize) {
+        let begun = Instant::now();
+        while self.count(parts) < number && begun.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(self.count(parts), number, "lines with {parts:?} in\n{}", self.text());
+    }
+
     /// Number of lines that have all of `parts`.
     pub(crate) fn count(&self, parts: &[&str]) -> usize {
         self.0.lock().unwrap().iter().filter(|line| parts.iter().all(|p| line.contains(p))).count()
