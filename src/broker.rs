@@ -13,8 +13,9 @@ use crate::mdns::{self, Responder, Services};
 use crate::memory;
 use crate::metrics::{Metrics, ReloadOutcome};
 use crate::net::wrap;
+use crate::notify::{self, Manager};
 use crate::port::{Claims, Environment};
-use crate::process::{Signal, Signals, notify};
+use crate::process::{Signal, Signals};
 use crate::reconcile::{Step, Told, reconcile};
 use crate::rotator::Rotators;
 use crate::status::StatusTable;
@@ -172,6 +173,7 @@ pub struct Broker {
     http: Option<(SocketAddr, JoinHandle<()>)>,
     say_ready: bool,
     responder: Responder,
+    manager: Manager,
 }
 
 impl Broker {
@@ -207,6 +209,7 @@ impl Broker {
             http: None,
             say_ready: false,
             responder: Responder::default(),
+            manager: Manager::default(),
         })
     }
 
@@ -224,6 +227,7 @@ impl Broker {
     /// When signals cannot be caught.
     pub async fn run(mut self, first: Reading) -> Result<(), String> {
         let mut signals = Signals::new().map_err(|e| format!("cannot catch signals: {e}"))?;
+        self.manager = Manager::from_environment();
         let plan = Plan::new(&first, &self.supervisor.told());
         drop(first);
         self.apply(plan).await;
@@ -240,8 +244,8 @@ impl Broker {
                     continue;
                 }
                 () = tick(&mut alive) => {
-                    notify::alive();
-                    notify::status(&self.summary());
+                    self.manager.alive();
+                    self.manager.status(&self.summary());
                     continue;
                 }
                 () = tick(&mut settling.look) => {
@@ -268,14 +272,19 @@ impl Broker {
                 }
             }
         }
-        notify::stopping();
+        self.manager.stopping();
         if let Some((_, task)) = self.http.take() {
             task.abort();
         }
         // nobody is answered any more, and nobody let in
         drop(self.requests);
         self.rotators.shutdown().await;
-        tokio::join!(self.admin.shutdown(), self.supervisor.shutdown(), self.responder.shutdown());
+        tokio::join!(
+            self.admin.shutdown(),
+            self.supervisor.shutdown(),
+            self.responder.shutdown(),
+            self.manager.finish()
+        );
         // nothing moves any more that could be held up
         if !self.env.traces.finish(LAST_WRITES) {
             warn!("trace files are not written to their end");
@@ -312,7 +321,7 @@ impl Broker {
     async fn reload(&mut self) -> Reloaded {
         // logrotate moves files away and says so like this
         self.env.traces.reopen();
-        notify::reloading();
+        self.manager.reloading();
         let (sources, told) = (self.sources.clone(), self.supervisor.told());
         // files may be on a slow disk: the ports go on meanwhile
         match tokio::task::spawn_blocking(move || Plan::new(&sources.read(), &told)).await {
@@ -334,7 +343,7 @@ impl Broker {
     fn settled(&mut self) {
         let summary = self.summary();
         info!("{summary}");
-        notify::ready(&summary);
+        self.manager.ready(&summary);
         if std::mem::take(&mut self.say_ready) {
             // whoever waits for it may be gone
             let _ = stdout().write_all(b"Ready\n").and_then(|()| stdout().flush());

@@ -29,6 +29,7 @@ pub mod mdns;
 pub mod memory;
 pub mod metrics;
 pub mod net;
+pub mod notify;
 pub mod opening;
 pub mod port;
 pub mod ports;

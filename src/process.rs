@@ -5,7 +5,6 @@ use std::fmt;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 use tokio::signal::unix::{self, SignalKind};
 
 /// Goes into the background as daemon(3) does: a new session, `/` as working directory, stdin, stdout
@@ -101,57 +100,6 @@ impl Signals {
             _ = first.recv() => Signal::User,
             _ = second.recv() => Signal::User,
         }
-    }
-}
-
-/// Messages to the service manager (sd_notify(3)). Without one, all of them do nothing; errors are
-/// logged at debug and otherwise ignored, as sd_notify(3) advises.
-pub mod notify {
-    use super::Duration;
-    use sd_notify::NotifyState;
-
-    fn send(states: &[NotifyState<'_>]) {
-        if let Err(error) = sd_notify::notify(states) {
-            tracing::debug!("cannot tell the service manager: {error}");
-        }
-    }
-
-    /// A text for `systemctl status`. It must be one line; line ends become spaces.
-    fn line(text: &str) -> String {
-        text.replace(['\n', '\r'], " ")
-    }
-
-    /// The broker serves: at the start, and when a reload is done.
-    pub fn ready(status: &str) {
-        send(&[NotifyState::Ready, NotifyState::Status(&line(status))]);
-    }
-
-    /// A reload begins. `Type=notify-reload` wants the time with it.
-    pub fn reloading() {
-        match NotifyState::monotonic_usec_now() {
-            Ok(now) => send(&[NotifyState::Reloading, now]),
-            Err(_) => send(&[NotifyState::Reloading]),
-        }
-    }
-
-    /// The broker ends.
-    pub fn stopping() {
-        send(&[NotifyState::Stopping]);
-    }
-
-    /// What `systemctl status` shows.
-    pub fn status(text: &str) {
-        send(&[NotifyState::Status(&line(text))]);
-    }
-
-    /// The broker is alive; to be sent every [`watchdog_interval`].
-    pub fn alive() {
-        send(&[NotifyState::Watchdog]);
-    }
-
-    /// How often to say [`alive`]: half of `WatchdogSec=`; `None` when the manager does not watch.
-    pub fn watchdog_interval() -> Option<Duration> {
-        sd_notify::watchdog_enabled().map(|limit| limit / 2).filter(|half| !half.is_zero())
     }
 }
 

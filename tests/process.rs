@@ -3,7 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use serbroker::process::{PidFile, Signal, Signals, daemonize, notify};
+use serbroker::notify::{self, Manager};
+use serbroker::process::{PidFile, Signal, Signals, daemonize};
 use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -144,12 +145,17 @@ fn signals_and_pid_file() {
 #[test]
 #[ignore = "played by a process that service_manager_is_told starts"]
 fn role_notify() {
-    notify::ready("3 ports\nlisten");
-    notify::reloading();
-    notify::status("2 clients");
-    notify::stopping();
     assert_eq!(notify::watchdog_interval(), Some(Duration::from_millis(1500)));
-    notify::alive();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let manager = Manager::from_environment();
+        manager.ready("3 ports\nlisten");
+        manager.reloading();
+        manager.status("2 clients");
+        manager.stopping();
+        manager.alive();
+        manager.finish().await;
+    });
 }
 
 #[test]

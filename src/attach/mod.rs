@@ -22,7 +22,8 @@ pub use url::Url;
 
 use crate::config::connector::Connector;
 use crate::connect::Stack;
-use crate::process::{Signal, Signals, notify};
+use crate::notify::{self, Manager};
+use crate::process::{Signal, Signals};
 use crate::serial::settings::LineSettings;
 use relay::Relay;
 use std::future::poll_fn;
@@ -69,11 +70,12 @@ pub async fn run(options: Attach) -> Result<(), String> {
     let Attach { url, link, keep, dtr, rts, .. } = options;
     let name = link.display().to_string();
     info!("{name} is {} at the far end", url.text());
-    notify::ready(&format!("{name}: waiting for a program that opens it"));
+    let manager = Manager::from_environment();
+    manager.ready(&format!("{name}: waiting for a program that opens it"));
     let line = url.has_line();
     let connector: Connector = url.into();
     let stack = Stack::alone(name.into(), connector);
-    let mut relay = Relay::new(device, stack, relay::Habits { keep, dtr, rts, line });
+    let mut relay = Relay::new(device, stack, relay::Habits { keep, dtr, rts, line }, manager.clone());
     let mut alive = notify::watchdog_interval().map(interval);
     let result = loop {
         tokio::select! {
@@ -90,11 +92,11 @@ pub async fn run(options: Attach) -> Result<(), String> {
                 Signal::User => info!("{signal}: nothing to do"),
             },
             error = poll_fn(|cx| relay.poll(cx)) => break Err(error),
-            () = tick(&mut alive) => notify::alive(),
+            () = tick(&mut alive) => manager.alive(),
         }
     };
-    notify::stopping();
-    relay.close().await;
+    manager.stopping();
+    tokio::join!(relay.close(), manager.finish());
     result
 }
 

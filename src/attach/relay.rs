@@ -3,7 +3,7 @@
 use super::local::{Local, Step};
 use crate::connect::{Channel, Event, FarLine, Opening, Stack, open};
 use crate::log::RepeatLimiter;
-use crate::process::notify;
+use crate::notify::Manager;
 use crate::serial::request::Request;
 use std::collections::VecDeque;
 use std::fmt;
@@ -117,6 +117,7 @@ pub(super) struct Relay {
     since: Instant,
     pause: Duration,
     troubles: RepeatLimiter<String>,
+    manager: Manager,
     /// Something was wrong since it was connected last.
     troubled: bool,
     /// A program has the device open.
@@ -145,7 +146,7 @@ impl fmt::Debug for Relay {
 }
 
 impl Relay {
-    pub(super) fn new(local: Box<dyn Local>, stack: Stack, habits: Habits) -> Self {
+    pub(super) fn new(local: Box<dyn Local>, stack: Stack, habits: Habits, manager: Manager) -> Self {
         Self {
             local,
             stack,
@@ -155,6 +156,7 @@ impl Relay {
             since: Instant::now(),
             pause: FIRST_PAUSE,
             troubles: RepeatLimiter::new(REPEATED, TROUBLES),
+            manager,
             troubled: false,
             used: false,
             left: Instant::now(),
@@ -374,7 +376,7 @@ impl Relay {
         } else {
             debug!("{name}: connected");
         }
-        notify::status(&format!("{name}: connected"));
+        self.manager.status(&format!("{name}: connected"));
     }
 
     /// An attempt to connect failed.
@@ -387,7 +389,7 @@ impl Relay {
             let again = if left_out > 0 { format!(" ({left_out} times before)") } else { String::new() };
             warn!("{name}: {cause}{again}; tried again after pauses of up to {} s", LONGEST_PAUSE.as_secs());
         }
-        notify::status(&format!("{name}: {cause}"));
+        self.manager.status(&format!("{name}: {cause}"));
         self.far = Far::Waiting(Box::pin(sleep(pause)));
         self.pause = (pause * 2).min(LONGEST_PAUSE);
     }
