@@ -3,6 +3,7 @@
 use super::Command;
 use super::ask::Overrides;
 use super::batch::Batch;
+use super::bell::Bell;
 use super::cable::Lookout;
 use super::connback::CallBack;
 use super::device::DeviceState;
@@ -91,10 +92,10 @@ pub(super) struct Port {
     pub(super) overrides: Overrides,
     /// Who watches the bytes.
     pub(super) tap: Option<Tap>,
-    /// Set by whatever changed the state of the port, clients or device. A poll ends when a round
-    /// sets neither this nor `carried`.
+    /// Set by whatever changed the state of the port, clients or device, and what is to happen by
+    /// time. A poll ends when a round sets neither this nor `carried`.
     pub(super) moved: bool,
-    /// Set when bytes went somewhere, and nothing else changed by it.
+    /// Set when bytes went somewhere, there may be more, and nothing else changed by it.
     pub(super) carried: bool,
     /// Time of this poll.
     pub(super) now: Instant,
@@ -112,7 +113,8 @@ pub fn start(connection: Arc<Connection>, env: impl Into<Arc<Environment>>) -> (
     // `ROUNDS` is what keeps a busy port from taking the thread; the runtime's own budget would make
     // sockets look unready in the middle of a round, and bytes would be kept back for nothing
     let task = tokio::spawn(unconstrained(async move {
-        poll_fn(|cx| port.poll(cx)).await;
+        let bell = poll_fn(|cx| Poll::Ready(Bell::new(cx.waker()))).await;
+        poll_fn(|cx| port.poll(cx, &bell)).await;
         port.env.doors.close(&port.name, &port.inbox.sender());
         info!(port = %port.name, "stopped");
     }));
@@ -194,23 +196,23 @@ impl Port {
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Moves everything on that can be. `cx` is for the bytes of the device and the clients, `bell` for
+    /// all the rest: while it has not rung, and bytes change nothing else, only bytes are looked at.
+    fn poll(&mut self, cx: &mut Context<'_>, bell: &Bell) -> Poll<()> {
         self.now = Instant::now();
-        // what only bytes moved past has nothing new to tell in the next round
-        let mut everything = true;
+        let mut everything = bell.has_rung() || !self.is_steady();
+        let mut rearm = false;
         for _ in 0..ROUNDS {
             (self.moved, self.carried) = (false, false);
             if everything {
-                self.poll_commands(cx);
-                self.poll_listener(cx);
-                self.poll_device_state(cx);
-                self.poll_callback(cx);
-                self.poll_lookout(cx);
+                self.poll_sources(&mut bell.context());
             }
             self.poll_up(cx);
             self.poll_down(cx);
             everything |= self.moved;
+            rearm |= everything;
             if everything {
+                let cx = &mut bell.context();
                 self.poll_timers(cx);
                 self.reap(cx);
                 if self.over(cx) {
@@ -218,15 +220,39 @@ impl Port {
                 }
             }
             if !self.moved && !self.carried {
-                self.arm_sleep(cx);
+                if rearm || self.sessions.iter().any(|session| session.sooner()) {
+                    self.arm_sleep(&mut bell.context());
+                }
+                debug_assert!(self.is_armed(), "nothing wakes the port for {:?}", self.next_deadline());
                 return Poll::Pending;
             }
-            everything = self.moved || self.dev.open().is_none();
+            everything = self.moved || !self.is_steady();
+        }
+        if rearm {
+            bell.keep_rung();
         }
         // A task that wakes itself is polled again at once, dozens of times before the reactor is
         // looked at. One that yields comes after the reactor; the yield is pending, and wakes `cx`.
         let _ = pin!(tokio::task::yield_now()).poll(cx);
         Poll::Pending
+    }
+
+    /// Bytes go to and fro and nothing else is under way: what is neither byte nor deadline rings the
+    /// bell.
+    fn is_steady(&self) -> bool {
+        matches!(self.dev, DeviceState::Open(_))
+            && matches!(self.phase, Phase::Running)
+            && self.callback.is_none()
+            && self.leaving.is_empty()
+    }
+
+    /// Everything that brings something but bytes.
+    fn poll_sources(&mut self, cx: &mut Context<'_>) {
+        self.poll_commands(cx);
+        self.poll_listener(cx);
+        self.poll_device_state(cx);
+        self.poll_callback(cx);
+        self.poll_lookout(cx);
     }
 
     fn poll_commands(&mut self, cx: &mut Context<'_>) {
@@ -349,8 +375,18 @@ impl Port {
         }
     }
 
+    /// The task wakes up for the earliest thing that is to happen by time, or earlier: what bytes put
+    /// off is seen to be put off when its old time has come.
+    fn is_armed(&self) -> bool {
+        let armed = self.sleep.as_ref().map(|sleep| sleep.deadline().into_std());
+        self.next_deadline().is_none_or(|at| armed.is_some_and(|armed| armed <= at))
+    }
+
     /// Makes sure that the task wakes up for the earliest thing that is to happen by time.
     fn arm_sleep(&mut self, cx: &mut Context<'_>) {
+        for session in &mut self.sessions {
+            session.rearm = false;
+        }
         let Some(at) = self.next_deadline() else {
             self.sleep = None;
             return;

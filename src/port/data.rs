@@ -24,6 +24,33 @@ const ANSWERS_LIMIT: usize = 64 * 1024;
 /// a client from resetting it.
 pub(super) const HELD_LIMIT: Duration = Duration::from_secs(1);
 
+/// What a read found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Chunk {
+    /// Nothing: the task is woken when there is something. Or the end, which is seen to elsewhere.
+    Nothing,
+    /// Less than was asked for, so all that there was.
+    Short,
+    /// There may be more.
+    Full,
+}
+
+impl Chunk {
+    fn of(count: usize, asked: usize) -> Self {
+        if count < asked { Self::Short } else { Self::Full }
+    }
+
+    /// Whether there is more in the next round. A short chunk is followed by a second read: mostly it
+    /// finds nothing, and asks to be woken, which would otherwise take a round of its own.
+    fn more(self, again: impl FnOnce() -> Self) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Short => again() != Self::Nothing,
+            Self::Full => true,
+        }
+    }
+}
+
 impl Port {
     /// Clients to device, a chunk of each. Clients are read only while nothing waits for the device.
     pub(super) fn poll_up(&mut self, cx: &mut Context<'_>) {
@@ -35,15 +62,18 @@ impl Port {
             if !self.sessions[i].greeted {
                 self.look_who_waits(cx, i);
             }
-            let session = &self.sessions[i];
-            let readable = session.greeted
-                && session.ending.is_none()
-                && session.held.is_none()
-                && session.out.len() <= ANSWERS_LIMIT;
-            if readable && self.to_dev.is_empty() {
-                self.read_client(cx, i);
-            }
+            self.carried |= self.read_client(cx, i).more(|| self.read_client(cx, i));
         }
+    }
+
+    /// More of a client is read now.
+    fn may_say(&self, index: usize) -> bool {
+        let session = &self.sessions[index];
+        self.to_dev.is_empty()
+            && session.greeted
+            && session.ending.is_none()
+            && session.held.is_none()
+            && session.out.len() <= ANSWERS_LIMIT
     }
 
     /// A client that has gone while it waited for the device to be opened. One that has sent something
@@ -57,8 +87,11 @@ impl Port {
         }
     }
 
-    /// Reads one chunk of a client.
-    fn read_client(&mut self, cx: &mut Context<'_>, index: usize) {
+    /// Reads one chunk of a client, if it may say something now.
+    fn read_client(&mut self, cx: &mut Context<'_>, index: usize) -> Chunk {
+        if !self.may_say(index) {
+            return Chunk::Nothing;
+        }
         let chunk = UPLINK_CHUNK.max(self.conn.options.net_to_dev_bufsize).min(scratch::READ_SIZE);
         let brk_on_sync = self.conn.options.brk_on_sync;
         scratch::with_read(|buf| {
@@ -70,7 +103,7 @@ impl Port {
             } else {
                 session.stream.poll_read(cx, &mut buf[..chunk]).map_ok(|count| (count, false))
             };
-            let Poll::Ready(result) = read else { return };
+            let Poll::Ready(result) = read else { return Chunk::Nothing };
             let result = result.map(|(count, urgent)| {
                 session.urgent = urgent && brk_on_sync;
                 session.unread = synch && count == chunk;
@@ -80,20 +113,22 @@ impl Port {
                 Ok(0) => {
                     self.moved = true;
                     session.ending.get_or_insert(session.end_reason());
+                    Chunk::Nothing
                 }
                 Ok(n) => {
-                    self.carried = true;
                     if let Some(report) = &session.report {
                         report.received(n);
                     }
                     self.take_apart(cx, index, &buf[..n]);
+                    Chunk::of(n, chunk)
                 }
                 Err(e) => {
                     self.moved = true;
                     session.failed(&e);
+                    Chunk::Nothing
                 }
             }
-        });
+        })
     }
 
     /// Takes apart what a client sent.
@@ -150,6 +185,7 @@ impl Port {
                     if waits_for_data(&request) && self.has_undelivered(cx) {
                         let held = Held { request, rest: input.to_vec(), since: self.now };
                         self.sessions[index].held = Some(held);
+                        self.moved = true;
                         break;
                     }
                     self.request(cx, index, request);
@@ -212,7 +248,7 @@ impl Port {
                 }
                 Poll::Ready(Err(e)) => return self.write_failed(cx, &e, data.len()),
                 Poll::Pending => {
-                    open.stalls(self.now);
+                    self.moved |= open.stalls(self.now);
                     break;
                 }
             }
@@ -233,7 +269,10 @@ impl Port {
                     open.moves();
                 }
                 Poll::Ready(Err(e)) => return self.write_failed(cx, &e, 0),
-                Poll::Pending => return open.stalls(self.now),
+                Poll::Pending => {
+                    self.moved |= open.stalls(self.now);
+                    return;
+                }
             }
         }
         if let DeviceState::Open(open) = &mut self.dev
@@ -264,37 +303,46 @@ impl Port {
             }
         }
         self.poll_batch(cx);
-        if self.device_may_send() {
-            self.read_device(cx);
-        } else {
-            if let Some(open) = self.dev.open()
-                && let Poll::Ready(error) = open.device.poll_gone(cx)
-            {
-                self.device_lost(cx, &error);
-            }
-            self.hear_far_line(cx);
-        }
+        self.carried |= self.read_device(cx).more(|| self.read_device(cx));
+        // for what is gathered now the timer was set anew, and does not wake anybody yet
+        self.poll_batch(cx);
+        self.hear_far_line(cx);
         self.judge_slow();
     }
 
-    /// Reads one chunk of the device. It is sent on before the next is read: a terminal gives at most
-    /// 4,095 bytes a read(2), and while they are sent the kernel brings up more; reading on at once
-    /// would wait for that.
-    fn read_device(&mut self, cx: &mut Context<'_>) {
+    /// Reads one chunk of the device, if somebody can take it. It is sent on before the next is read: a
+    /// terminal gives at most 4,095 bytes a read(2), and while they are sent the kernel brings
+    /// up more; reading on at once would wait for that.
+    fn read_device(&mut self, cx: &mut Context<'_>) -> Chunk {
+        if !self.device_may_send() {
+            self.look_for_loss(cx);
+            return Chunk::Nothing;
+        }
         scratch::with_read(|buf| {
-            let DeviceState::Open(open) = &mut self.dev else { return };
+            let DeviceState::Open(open) = &mut self.dev else { return Chunk::Nothing };
             match open.device.poll_read(cx, buf) {
-                Poll::Pending => {}
+                Poll::Pending => Chunk::Nothing,
                 Poll::Ready(Ok(n)) => {
-                    self.carried = true;
                     self.report.metrics().bytes(Direction::FromDevice, n);
                     self.taps.read_device(self.now);
                     self.device_sent(cx, &buf[..n]);
+                    Chunk::of(n, buf.len())
                 }
-                Poll::Ready(Err(e)) => self.device_lost(cx, &e),
+                Poll::Ready(Err(e)) => {
+                    self.device_lost(cx, &e);
+                    Chunk::Nothing
+                }
             }
-        });
-        self.hear_far_line(cx);
+        })
+    }
+
+    /// A device that is not read may be gone.
+    fn look_for_loss(&mut self, cx: &mut Context<'_>) {
+        if let Some(open) = self.dev.open()
+            && let Poll::Ready(error) = open.device.poll_gone(cx)
+        {
+            self.device_lost(cx, &error);
+        }
     }
 
     /// Sends on what the device sent, at once or gathered.
@@ -355,7 +403,6 @@ impl Port {
         let held = batch.take();
         if !held.is_empty() {
             self.publish(cx, &held);
-            self.carried = true;
         }
         if let Some(batch) = &mut self.batch {
             batch.reuse(held);
@@ -373,6 +420,7 @@ impl Port {
         {
             self.batch_timer = None;
         }
+        self.moved |= self.batch_timer.is_none();
     }
 
     fn poll_batch(&mut self, cx: &mut Context<'_>) {

@@ -96,9 +96,11 @@ pub(super) struct Last {
 }
 
 impl OpenDevice {
-    /// It takes nothing at present.
-    pub(super) fn stalls(&mut self, now: Instant) {
+    /// It takes nothing at present. True: that is new, and has a deadline.
+    pub(super) fn stalls(&mut self, now: Instant) -> bool {
+        let begins = self.stalled.is_none();
         self.stalled.get_or_insert(now + GONE_LIMIT);
+        begins
     }
 
     /// It took something.
@@ -380,7 +382,7 @@ impl Port {
         if open.stalled.is_some_and(|at| at <= now) {
             open.stalled = None;
             if !self.to_dev.is_empty() {
-                open.stalls(now);
+                let _ = open.stalls(now);
                 self.end_those_who_left();
             }
         }

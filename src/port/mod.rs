@@ -8,6 +8,7 @@ mod actor;
 pub mod ask;
 mod attached;
 pub mod batch;
+mod bell;
 mod cable;
 mod connback;
 mod control;

@@ -51,6 +51,8 @@ impl Port {
         let modem = codecs.clone().any(|codec| codec.wants_modem());
         let line = codecs.any(|codec| codec.wants_line());
         let now = self.now;
+        // edges of the lines are asked for where everything is
+        self.moved = true;
         let Some(open) = self.dev.open() else { return };
         let modem = modem && open.has_modem;
         let pace = match (open.counters.is_some(), modem) {

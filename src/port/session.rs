@@ -81,6 +81,8 @@ pub(super) struct Session {
     pub(super) unread: bool,
     /// The first byte that was read last is urgent.
     pub(super) urgent: bool,
+    /// Something is to happen by time that was not to happen before, or later.
+    pub(super) rearm: bool,
 }
 
 /// How a client is cared for.
@@ -149,6 +151,7 @@ impl Session {
             spoke: false,
             unread: false,
             urgent: false,
+            rearm: false,
         }
     }
 
@@ -223,6 +226,7 @@ impl Session {
         if let (None, Some(limit)) = (self.acks, self.care.user_timeout) {
             let now = Instant::now();
             self.acks = now.checked_add(limit).map(|at| (at, now));
+            self.rearm = true;
         }
         while self.out.is_empty() && !wire.is_empty() {
             match self.stream.poll_write(cx, wire) {
@@ -326,6 +330,7 @@ impl Session {
         self.unflushed = false;
         if self.deaf.is_none() {
             self.deaf = Some((reason(error), Instant::now() + DEAF_LIMIT));
+            self.rearm = true;
         }
         self.lost += self.unsent();
         for queue in [&mut self.out, &mut self.parked, &mut self.raw] {
@@ -351,6 +356,12 @@ impl Session {
     /// Why a client whose stream has ended is gone.
     pub(super) fn end_reason(&self) -> CloseReason {
         self.deaf.map_or(CloseReason::Peer, |(reason, _)| reason)
+    }
+
+    /// Whether something may have to happen sooner than was known. What others of the port do counts for
+    /// one that is watched.
+    pub(super) fn sooner(&self) -> bool {
+        self.rearm || self.watch.is_some()
     }
 
     /// When [`Session::look_at_peer`] has something to do.
