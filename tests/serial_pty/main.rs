@@ -53,7 +53,7 @@ fn every_option_reaches_the_line() {
         local: false,
         hangup_when_done: Some(true),
     };
-    let opened = pty.open(&config).unwrap();
+    let opened = pty.opened(&config);
     let now = pty.termios();
     assert_eq!(now.output_speed(), 74_880);
     assert_eq!(now.input_modes, InputModes::IGNBRK | InputModes::IXON | InputModes::IXOFF);
@@ -275,7 +275,7 @@ fn lines_and_rs485_that_are_not_there_are_an_error_and_leave_no_trace() {
 async fn write_only_and_read_only() {
     let mut pty = Pty::new();
     let write_only = DeviceConfig { write_only: true, ..pty.config() };
-    let mut device = pty.open(&write_only).unwrap().register().unwrap();
+    let mut device = pty.opened(&write_only).register().unwrap();
     assert_eq!(device.write(b"page").await.unwrap(), 4);
     let mut buf = [0; 4];
     pty.master.read_exact(&mut buf).unwrap();
@@ -283,7 +283,7 @@ async fn write_only_and_read_only() {
     drop(device);
 
     let read_only = DeviceConfig { read_only: true, ..pty.config() };
-    let mut device = pty.open(&read_only).unwrap().register().unwrap();
+    let mut device = pty.opened(&read_only).register().unwrap();
     pty.master.write_all(b"in").unwrap();
     let mut buf = [0; 64];
     let count = device.read(&mut buf).await.unwrap();
@@ -386,7 +386,7 @@ fn modem_lines_child(dir: &Path) {
         }),
         ..pty.config()
     };
-    let mut device = pty.open(&config).unwrap().register().unwrap();
+    let mut device = pty.opened(&config).register().unwrap();
     let tail = "oflag=0x0 lflag=0x0 vmin=1 vtime=0";
     assert_eq!(
         take_log(),

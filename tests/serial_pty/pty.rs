@@ -6,7 +6,11 @@ use std::os::unix::fs::symlink;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{ControlModes, InputModes, LocalModes, OutputModes, Termios, tcgetattr};
 use serbroker::serial::settings::{DeviceConfig, LineSettings};
-use serbroker::serial::{Device, OpenError, Opened};
+use serbroker::serial::{Device, OpenError, OpenErrorKind, Opened};
+use std::time::{Duration, Instant};
+
+/// Time that anything may take that is expected to happen.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A pseudo-terminal whose master plays the device.
 pub(crate) struct Pty {
@@ -39,8 +43,22 @@ impl Pty {
         Device::open_with_lock_dir(config, self.dir.path())
     }
 
+    /// Opens what is free, or about to be: a program that another test is just starting has all
+    /// descriptors of this process, and with them the locks, until it is executed.
+    #[track_caller]
+    pub(crate) fn opened(&self, config: &DeviceConfig) -> Opened {
+        let begun = Instant::now();
+        loop {
+            match self.open(config) {
+                Err(error)
+                    if matches!(error.kind, OpenErrorKind::InUse { .. }) && begun.elapsed() < PATIENCE => {}
+                result => return result.unwrap(),
+            }
+        }
+    }
+
     pub(crate) fn open_local(&self) -> Opened {
-        self.open(&self.config()).unwrap()
+        self.opened(&self.config())
     }
 
     pub(crate) fn termios(&self) -> Termios {
