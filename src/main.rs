@@ -94,6 +94,7 @@ fn run(options: &RunOptions) -> Result<(), String> {
 fn finish<T>(runtime: Runtime, work: impl Future<Output = T>) -> T {
     let result = runtime.block_on(work);
     runtime.shutdown_background();
+    log::finish();
     result
 }
 

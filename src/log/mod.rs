@@ -6,6 +6,7 @@
 //! syslog daemon, facility daemon. `RUST_LOG` chooses levels per module and wins over `-l`.
 
 mod limiter;
+mod stderr;
 mod syslog;
 
 pub use limiter::{LeftOut, RepeatLimiter, RepeatLog};
@@ -16,6 +17,8 @@ use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::OnceLock;
+use std::time::Duration;
 use tracing::Subscriber;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -25,6 +28,12 @@ use tracing_subscriber::{EnvFilter, Layer};
 
 /// Socket of the local syslog daemon.
 const SYSLOG: &str = "/dev/log";
+
+/// Time that the program's end waits for lines that wait themselves.
+const LAST_LINES: Duration = Duration::from_millis(250);
+
+/// Made once, when logging starts.
+static STDERR: OnceLock<stderr::Lines> = OnceLock::new();
 
 /// Where the lines are to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,17 +58,25 @@ pub fn init(verbosity: u8, target: Target, name: &str) -> Result<(), String> {
     let started = match output(target, name) {
         Output::Journal(layer) => registry.with(layer).try_init(),
         Output::Syslog(syslog) => registry.with(plain_layer(syslog)).try_init(),
-        Output::Stderr => registry
-            .with(
-                tracing_subscriber::fmt::layer()
-                    .with_writer(io::stderr)
-                    .with_ansi(io::stderr().is_terminal())
-                    .with_target(false),
-            )
-            .try_init(),
+        Output::Stderr => {
+            let stderr =
+                io::stderr().as_fd().try_clone_to_owned().map_err(|e| format!("standard error: {e}"))?;
+            let lines = STDERR.get_or_init(|| stderr::Lines::new(stderr)).clone();
+            let ansi = io::stderr().is_terminal();
+            let layer =
+                tracing_subscriber::fmt::layer().with_writer(lines).with_ansi(ansi).with_target(false);
+            registry.with(layer).try_init()
+        }
     };
     started.map_err(|error| error.to_string())?;
     complaint.map_or(Ok(()), Err)
+}
+
+/// Waits a moment for lines that standard error has no room for. To be called at the end.
+pub fn finish() {
+    if let Some(lines) = STDERR.get() {
+        lines.finish(LAST_LINES);
+    }
 }
 
 /// Whether lines for this target would go to syslog, so that nobody sees them on stderr.
