@@ -39,16 +39,6 @@ impl Chunk {
     fn of(count: usize, asked: usize) -> Self {
         if count < asked { Self::Short } else { Self::Full }
     }
-
-    /// Whether there is more in the next round. A short chunk is followed by a second read: mostly it
-    /// finds nothing, and asks to be woken, which would otherwise take a round of its own.
-    fn more(self, again: impl FnOnce() -> Self) -> bool {
-        match self {
-            Self::Nothing => false,
-            Self::Short => again() != Self::Nothing,
-            Self::Full => true,
-        }
-    }
 }
 
 impl Port {
@@ -62,7 +52,19 @@ impl Port {
             if !self.sessions[i].greeted {
                 self.look_who_waits(cx, i);
             }
-            self.carried |= self.read_client(cx, i).more(|| self.read_client(cx, i));
+            let chunk = self.read_client(cx, i);
+            self.carried |= self.goes_on(chunk, |port| port.read_client(cx, i));
+        }
+    }
+
+    /// Whether another round is to follow because of `chunk`. After a short one that is found out by
+    /// reading `again`: mostly there is nothing, and the task is woken for more, which would otherwise
+    /// take the round. While something waits for the device it may have room by then.
+    fn goes_on(&mut self, chunk: Chunk, again: impl FnOnce(&mut Self) -> Chunk) -> bool {
+        match chunk {
+            Chunk::Nothing => false,
+            Chunk::Short if self.to_dev.is_empty() => again(self) != Chunk::Nothing,
+            Chunk::Short | Chunk::Full => true,
         }
     }
 
@@ -303,7 +305,8 @@ impl Port {
             }
         }
         self.poll_batch(cx);
-        self.carried |= self.read_device(cx).more(|| self.read_device(cx));
+        let chunk = self.read_device(cx);
+        self.carried |= self.goes_on(chunk, |port| port.read_device(cx));
         // for what is gathered now the timer was set anew, and does not wake anybody yet
         self.poll_batch(cx);
         self.hear_far_line(cx);
