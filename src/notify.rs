@@ -17,9 +17,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::debug;
 
-/// Messages that wait for the manager; what comes then is left out. A start, a reload and an end
-/// are five, and the rest is told again with the next sign of life.
+/// Messages that wait for the manager; what comes then is left out.
 const QUEUE: usize = 16;
+/// Places among them for what is said once: the start, reloads, the end. The rest is said again with the
+/// next sign of life.
+const KEPT: usize = 8;
 /// Time that the program's end waits for the manager to take what was said.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
@@ -69,12 +71,12 @@ impl Manager {
 
     /// What `systemctl status` shows.
     pub fn status(&self, text: &str) {
-        self.send(&[NotifyState::Status(&line(text))]);
+        self.mention(NotifyState::Status(&line(text)));
     }
 
     /// The program is alive; to be sent every [`watchdog_interval`].
     pub fn alive(&self) {
-        self.send(&[NotifyState::Watchdog]);
+        self.mention(NotifyState::Watchdog);
     }
 
     /// Waits until all is said, or the manager does not listen.
@@ -89,6 +91,13 @@ impl Manager {
         };
         if timeout(LAST_WORDS, finished).await.is_err() {
             debug!("the service manager does not take messages");
+        }
+    }
+
+    /// Says what may be left out.
+    fn mention(&self, state: NotifyState<'_>) {
+        if self.0.as_ref().is_some_and(|sender| sender.capacity() > KEPT) {
+            self.send(&[state]);
         }
     }
 
@@ -172,12 +181,20 @@ mod tests {
             manager.status(&number.to_string());
             tokio::task::yield_now().await;
         }
-        let reader = tokio::task::spawn_blocking(move || {
-            let first = next(&socket);
-            (first, next(&socket), socket)
+        manager.stopping();
+        let reader = std::thread::spawn(move || {
+            let mut said = Vec::new();
+            while said.last().is_none_or(|last| last != "STOPPING=1\n") {
+                said.push(next(&socket));
+            }
+            said
         });
-        let (first, second, _socket) = reader.await.unwrap();
-        assert_eq!((&*first, &*second), ("STATUS=0\n", "STATUS=1\n"));
+        manager.finish().await;
+        let said = reader.join().unwrap();
+        assert!(said.len() > 10 && said.len() < 100, "{}", said.len());
+        for (number, text) in said[..10].iter().enumerate() {
+            assert_eq!(*text, format!("STATUS={number}\n"));
+        }
     }
 
     #[tokio::test]
