@@ -51,17 +51,23 @@ impl Lines {
         if self.shared.waiting.load(Ordering::Acquire) > 0 {
             self.worker.finish(limit);
         }
+        // in vain when still nobody reads
+        self.tell_gap();
     }
 
-    fn take(&self, line: &[u8]) {
-        if self.shared.lost.load(Ordering::Acquire) > 0
-            && self.shared.waiting.load(Ordering::Acquire) < LIMIT / 2
-        {
+    /// Says how many lines are missing, once there is room again.
+    fn tell_gap(&self) {
+        let room = self.shared.waiting.load(Ordering::Acquire) < LIMIT / 2;
+        if self.shared.lost.load(Ordering::Acquire) > 0 && room {
             let lost = self.shared.lost.swap(0, Ordering::AcqRel);
             self.give(
                 format!("{lost} lines of the log are missing here, because nobody read it\n").as_bytes(),
             );
         }
+    }
+
+    fn take(&self, line: &[u8]) {
+        self.tell_gap();
         self.give(line);
     }
 
