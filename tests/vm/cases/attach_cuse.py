@@ -62,9 +62,11 @@ def data(program, device):
         sent = hashlib.sha256(b"%d" % length).digest() * (length // 32 + 1)
         sent = sent[:length]
         program.write(sent)
-        check(device.read(length) == sent, f"{length} bytes up")
+        got = device.read(length)
+        check(got == sent, f"{length} bytes up: {got[:80]!r} for {sent[:80]!r}")
         device.write(sent)
-        check(program.read(length) == sent, f"{length} bytes down")
+        got = program.read(length)
+        check(got == sent, f"{length} bytes down: {got[:80]!r} for {sent[:80]!r}")
 
 
 def main():
@@ -80,6 +82,10 @@ def main():
     check(os.stat(DEVICE).st_mode & 0o777 == 0o660, "mode")
     device = Serial("/dev/vm/b", 115200)
     device.set(dtr=False, rts=False)
+    # the line is used by other cases too, and nobody has opened its other end yet
+    left = device.drain()
+    if left:
+        print(f"left on the line by somebody else: {left!r}")
 
     begin = time.monotonic()
     program = Serial(DEVICE, 115200)
