@@ -382,7 +382,7 @@ impl Port {
         if open.stalled.is_some_and(|at| at <= now) {
             open.stalled = None;
             if !self.to_dev.is_empty() {
-                let _ = open.stalls(now);
+                open.stalls(now);
                 self.end_those_who_left();
             }
         }
