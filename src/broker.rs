@@ -9,6 +9,7 @@ use crate::config::render::headline;
 use crate::config::{self, Admin, Config, Connection, Rotator};
 use crate::descriptors;
 use crate::http::{self, HttpState};
+use crate::low_priority;
 use crate::mdns::{self, Responder, Services};
 use crate::memory;
 use crate::metrics::{Metrics, ReloadOutcome};
@@ -324,7 +325,7 @@ impl Broker {
         self.manager.reloading();
         let (sources, told) = (self.sources.clone(), self.supervisor.told());
         // files may be on a slow disk: the ports go on meanwhile
-        match tokio::task::spawn_blocking(move || Plan::new(&sources.read(), &told)).await {
+        match low_priority::run("configuration", move || Plan::new(&sources.read(), &told)).await {
             Ok(mut plan) => {
                 let errors = std::mem::take(&mut plan.mistakes);
                 let applied = plan.steps.is_some();
@@ -348,7 +349,8 @@ impl Broker {
             // whoever waits for it may be gone
             let _ = stdout().write_all(b"Ready\n").and_then(|()| stdout().flush());
         }
-        memory::release_start_code();
+        // the kernel walks through all mappings for it, most of a millisecond
+        tokio::task::spawn_blocking(memory::release_start_code);
     }
 
     async fn apply(&mut self, plan: Plan) {

@@ -25,6 +25,7 @@ pub mod hotplug;
 pub mod http;
 pub mod led;
 pub mod log;
+pub mod low_priority;
 pub mod mdns;
 pub mod memory;
 pub mod metrics;

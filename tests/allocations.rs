@@ -18,6 +18,8 @@ mod fault;
 mod floor;
 #[path = "../benches/side_by_side/floor_many.rs"]
 mod floor_many;
+#[path = "../benches/side_by_side/floor_tokio.rs"]
+mod floor_tokio;
 #[path = "../benches/data_path/keys.rs"]
 mod keys;
 #[path = "../benches/side_by_side/measured.rs"]

@@ -32,6 +32,8 @@ mod floor;
 #[allow(dead_code, reason = "used by the side_by_side benchmark")]
 #[path = "../side_by_side/floor_many.rs"]
 mod floor_many;
+#[path = "../side_by_side/floor_tokio.rs"]
+mod floor_tokio;
 #[allow(dead_code, reason = "used by the side_by_side benchmark")]
 #[path = "../side_by_side/measured.rs"]
 mod measured;

@@ -3,7 +3,7 @@
 //! `floor` has one thread, one epoll, one buffer a direction, one read and one write a wake-up.
 //! `floor-large` takes all there is, up to a full buffer, before it writes, and writes until nothing is
 //! left; `floor-threads` has a thread a direction and blocks. The benchmark starts itself as these
-//! processes, so that they are measured exactly as the other peers are.
+//! processes, and as the one of [`floor_tokio`], so that they are measured exactly as the other peers are.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
@@ -18,10 +18,10 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 
 use crate::ends::open_raw;
 use crate::fault::{Fault, Spoiler};
-use crate::floor_many;
+use crate::{floor_many, floor_tokio};
 
 /// Bytes one direction holds.
-const BUFFER: usize = 64 * 1024;
+pub(crate) const BUFFER: usize = 64 * 1024;
 
 const TTY: u64 = 0;
 const NET: u64 = 1;
@@ -32,6 +32,7 @@ pub(crate) enum Manner {
     Plain,
     Large,
     Threads,
+    Tokio,
 }
 
 /// Command line of the forwarder, hidden in that of the benchmark that starts itself as one.
@@ -97,6 +98,9 @@ pub(crate) fn run(forwarder: &Forwarder) -> io::Result<()> {
             return block(&tty, &net);
         }
         net.set_nonblocking(true)?;
+        if forwarder.manner == Manner::Tokio {
+            return floor_tokio::forward(&tty, &net);
+        }
         match forward(&mut tty, &mut net, &mut lanes) {
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => {}
             other => return other,

@@ -14,6 +14,7 @@ mod fanout;
 mod fault;
 mod floor;
 mod floor_many;
+mod floor_tokio;
 mod measured;
 mod page;
 mod pattern;

@@ -48,7 +48,7 @@ pub(crate) struct Setup {
 
 impl Peer {
     /// The peers of a measurement, in the order of the tables.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Serbroker,
         Self::SerbrokerAdaptive,
         Self::SerbrokerTuned,
@@ -60,6 +60,7 @@ impl Peer {
         Self::Floor(Manner::Plain),
         Self::Floor(Manner::Large),
         Self::Floor(Manner::Threads),
+        Self::Floor(Manner::Tokio),
     ];
 
     /// Name in options, tables and JSON.
@@ -76,6 +77,8 @@ impl Peer {
             Self::Floor(Manner::Plain) => "floor",
             Self::Floor(Manner::Large) => "floor-large",
             Self::Floor(Manner::Threads) => "floor-threads",
+            // not called a floor, and so none to be compared with
+            Self::Floor(Manner::Tokio) => "tokio",
             Self::Faulty(_) => "faulty",
         }
     }

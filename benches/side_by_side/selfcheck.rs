@@ -61,7 +61,7 @@ fn forwarding() -> Result<(), String> {
             }
         }
     }
-    for manner in [Manner::Large, Manner::Threads] {
+    for manner in [Manner::Large, Manner::Threads, Manner::Tokio] {
         let floor = Peer::Floor(manner);
         let suited = Case::ALL.into_iter().filter(|case| floor.suits(case.setup()));
         suited.into_iter().try_for_each(|case| measured(case, floor))?;

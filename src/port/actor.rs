@@ -6,6 +6,7 @@ use super::batch::Batch;
 use super::bell::Bell;
 use super::cable::Lookout;
 use super::connback::CallBack;
+use super::data::UPLINK_CHUNK;
 use super::device::DeviceState;
 use super::duel::Duels;
 use super::environment::Environment;
@@ -37,7 +38,7 @@ use tracing::{error, info};
 /// Rounds of one poll, with a chunk of each source in each, before the reactor is asked what else is
 /// ready. A device that has always more to read would keep the rest waiting: what is to be written
 /// to it, its clients, and all other ports of the thread.
-const ROUNDS: usize = 4;
+const ROUNDS: usize = 2;
 /// Time in which everything is closed after [`Command::Shutdown`].
 const SHUTDOWN_LIMIT: Duration = Duration::from_millis(800);
 
@@ -69,8 +70,10 @@ pub(super) struct Port {
     pub(super) leaving: Vec<Leaving>,
     pub(super) dev: DeviceState,
     /// Bytes for the device that it did not take yet; clients are read only while it is empty, so
-    /// one chunk ([`super::data::UPLINK_CHUNK`]) and the open or close string are the most.
+    /// one chunk ([`UPLINK_CHUNK`], or `net-to-dev-bufsize`) and the open or close string are the most.
     pub(super) to_dev: OutBuf,
+    /// Bytes asked of a client at a time, within `net-to-dev-bufsize`: more while the device takes all of it.
+    pub(super) uplink: usize,
     /// Made when the device is opened; `None`: nothing was gathered so far.
     pub(super) batch: Option<Box<Batch>>,
     pub(super) batch_due: Option<Instant>,
@@ -131,6 +134,7 @@ impl Port {
             leaving: Vec::new(),
             dev: DeviceState::Closed,
             to_dev: OutBuf::default(),
+            uplink: UPLINK_CHUNK,
             batch: None,
             batch_due: None,
             batch_timer: None,

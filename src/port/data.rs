@@ -14,8 +14,8 @@ use crate::timer::PreciseTimer;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-/// Bytes taken from a client at a time. ser2net's `net-to-dev-bufsize` is 64 by default; the
-/// option raises this bound but does not lower it, because small reads only cost time.
+/// Bytes taken from a client at a time, at the least. ser2net's `net-to-dev-bufsize` is 64 by default;
+/// the option raises this bound but does not lower it, because small reads only cost time.
 pub(super) const UPLINK_CHUNK: usize = 8 * 1024;
 /// A client with so many bytes of answers to take is not read: it could otherwise ask without end
 /// and never listen.
@@ -94,7 +94,8 @@ impl Port {
         if !self.may_say(index) {
             return Chunk::Nothing;
         }
-        let chunk = UPLINK_CHUNK.max(self.conn.options.net_to_dev_bufsize).min(scratch::READ_SIZE);
+        let most = UPLINK_CHUNK.max(self.conn.options.net_to_dev_bufsize).min(scratch::READ_SIZE);
+        let chunk = self.uplink.min(most);
         let brk_on_sync = self.conn.options.brk_on_sync;
         scratch::with_read(|buf| {
             let session = &mut self.sessions[index];
@@ -122,7 +123,14 @@ impl Port {
                         report.received(n);
                     }
                     self.take_apart(cx, index, &buf[..n]);
-                    Chunk::of(n, chunk)
+                    let read = Chunk::of(n, chunk);
+                    if !self.to_dev.is_empty() {
+                        // what the device does not take at once has to be copied
+                        self.uplink = UPLINK_CHUNK;
+                    } else if read == Chunk::Full {
+                        self.uplink = most.min(2 * chunk);
+                    }
+                    read
                 }
                 Err(e) => {
                     self.moved = true;

@@ -407,6 +407,18 @@ pub(crate) fn lead_session(command: &mut std::process::Command) {
     unsafe { command.pre_exec(lead) };
 }
 
+/// Lowers the priority of the calling thread by `by`, as nice(2) does; that of the others stays (setpriority(2),
+/// "C library/kernel differences").
+pub(crate) fn lower_priority(by: c_int) -> io::Result<()> {
+    nix::errno::Errno::clear();
+    // SAFETY: nice takes a number.
+    match unsafe { libc::nice(by) } {
+        // -1 is a nice value too
+        -1 if nix::errno::Errno::last_raw() != 0 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
 /// Unmaps the pages of code of the program or a library, until they are used again.
 pub(crate) fn unmap_code(range: std::ops::Range<usize>) -> io::Result<()> {
     // SAFETY: the caller names a mapping of program or library, which stays as long as the program

@@ -143,7 +143,8 @@ pub(crate) fn net_to_dev_bufsize() {
         })
     };
     assert!(most(&[]) <= 8192);
-    assert!(most(&["net-to-dev-bufsize: 65536"]) > 8192);
+    // how much of a chunk the device still takes is chance
+    assert!((0..10).any(|_| most(&["net-to-dev-bufsize: 65536"]) > 8192));
 }
 
 pub(crate) fn no_con_to_acc() {

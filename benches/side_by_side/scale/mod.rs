@@ -8,7 +8,8 @@
 //!   queue is full, when it was due; every one is checked. One thread plays the devices and one the clients;
 //!   they share the machine with the peer, and a note says when they were late themselves.
 //! - `reload-1000`: from kill(2) until the changed port takes a connection (tried every 0.2 ms) and the old
-//!   one is out of `/proc/net/tcp`, with 20 clients of other ports making round trips of one byte.
+//!   one can be bound, with 20 clients of other ports making round trips of one byte. Those from the signal until
+//!   then, and for 50 ms at the least, are the ones "meanwhile".
 //! - `growth`: 10 to 5,000 ports, as far as the machine allows, at 1,200 bytes a second each, and 1 to 100
 //!   clients of one port, with the straight lines through the figures.
 //!

@@ -20,6 +20,9 @@ use crate::table::{Column, Round, Show};
 /// Time the round trips run before the signal, and after the change.
 const BEFORE: Duration = Duration::from_millis(500);
 const AFTER: Duration = Duration::from_millis(300);
+/// So long after the signal at the least, round trips count as meanwhile: the program may still be at it when
+/// the port has changed.
+const MEANWHILE: Duration = Duration::from_millis(50);
 /// Time the change may take.
 const LIMIT: Duration = Duration::from_secs(10);
 /// Interval at which the new port is tried.
@@ -81,7 +84,7 @@ pub(crate) fn measure(peer: Peer, count: usize, live: usize) -> Result<Round, St
     if lost > 0 {
         return Err(losses);
     }
-    let end = listens.max(gone);
+    let end = listens.max(gone).max(hup + MEANWHILE);
     let worst = |within: &dyn Fn(Duration, Duration) -> bool| {
         let times = times.iter().filter(|&&(at, took)| within(at, at + took));
         times.map(|&(_, took)| took).max().map_or(f64::NAN, milliseconds)
@@ -114,7 +117,7 @@ fn change(bed: &Bed, fresh: u16, old: u16, start: Instant) -> Result<(Duration, 
         thread::sleep(TRY);
     }
     let listens = start.elapsed();
-    while sockets::listening().map_err(|error| error.to_string())?.contains(&old) {
+    while sockets::is_taken(old).map_err(|error| error.to_string())? {
         if late() {
             return Err(format!("the old port still listens {} s after SIGHUP", LIMIT.as_secs()));
         }

@@ -1,17 +1,28 @@
-//! What listens on this machine, seen without touching it: `/proc/net/tcp` and `/proc/net/tcp6`.
+//! What listens on this machine, seen without connecting to it.
 
 use std::collections::HashSet;
 use std::fs;
-use std::io;
+use std::io::{self, ErrorKind};
+use std::net::{Ipv4Addr, TcpListener};
 
 /// State of a listening socket in these files (TCP_LISTEN of the kernel's include/net/tcp_states.h).
 const LISTEN: &str = "0A";
 /// Where ports are taken from: below the range the kernel takes the clients' own ports from.
 const RANGE: std::ops::Range<u16> = 10_240..32_000;
 
-/// The TCP ports somebody listens on, over IPv4 or IPv6.
+/// The TCP ports somebody listens on, over IPv4 or IPv6, from `/proc/net/tcp` and `/proc/net/tcp6`.
 pub(crate) fn listening() -> io::Result<HashSet<u16>> {
     local_ports(|state| state == LISTEN)
+}
+
+/// Whether somebody listens on `port` of the loopback. Costs microseconds; [`listening`] takes milliseconds
+/// of a processor, which the peer may want at the same time.
+pub(crate) fn is_taken(port: u16) -> io::Result<bool> {
+    match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+        Ok(_) => Ok(false),
+        Err(error) if error.kind() == ErrorKind::AddrInUse => Ok(true),
+        Err(error) => Err(error),
+    }
 }
 
 /// `count` TCP ports that are nobody's local port in any state. Begins at another place in the range
@@ -34,7 +45,7 @@ fn local_ports(wanted: impl Fn(&str) -> bool) -> io::Result<HashSet<u16>> {
     for (file, needed) in [("/proc/net/tcp", true), ("/proc/net/tcp6", false)] {
         let text = match fs::read_to_string(file) {
             // without IPv6 there is no such file
-            Err(error) if !needed && error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) if !needed && error.kind() == ErrorKind::NotFound => continue,
             text => text?,
         };
         // `  sl  local_address rem_address   st …`, addresses as HEX:PORT
