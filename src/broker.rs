@@ -25,6 +25,7 @@ use std::io::{Write, stdout};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -349,8 +350,8 @@ impl Broker {
             // whoever waits for it may be gone
             let _ = stdout().write_all(b"Ready\n").and_then(|()| stdout().flush());
         }
-        // the kernel walks through all mappings for it, most of a millisecond
-        tokio::task::spawn_blocking(memory::release_start_code);
+        // most of a millisecond, in which the kernel walks through all mappings; without a thread they stay
+        let _ = thread::Builder::new().name("memory".into()).spawn(memory::release_start_code);
     }
 
     async fn apply(&mut self, plan: Plan) {

@@ -1,7 +1,8 @@
 //! Work that takes a processor for milliseconds, such as reading a large configuration. It gets a thread
 //! of its own, and of low priority: on a machine whose processors are all in use, bytes are moved first.
 //!
-//! Not for work that holds a lock which a port may want: the port would wait for the low priority too.
+//! Not for work that holds a lock which a port may want, but for the log's while it copies a line: the port
+//! would wait for the low priority too.
 
 use crate::serial::sys;
 use std::io;
