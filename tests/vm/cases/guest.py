@@ -164,13 +164,13 @@ class Broker:
             self.write_config(config)
         self.process.send_signal(signal.SIGHUP)
 
-    def rss_kib(self):
-        """Resident memory in KiB."""
+    def rss_kib(self, kind="VmRSS"):
+        """Resident memory in KiB: all, or only the `RssAnon` or `RssFile` of it."""
         with open(f"/proc/{self.pid}/status") as status:
             for line in status:
-                if line.startswith("VmRSS:"):
+                if line.startswith(f"{kind}:"):
                     return int(line.split()[1])
-        raise AssertionError("no VmRSS: it has ended")
+        raise AssertionError(f"no {kind}: it has ended")
 
     def fds(self):
         """How many descriptors it has open."""
