@@ -87,8 +87,8 @@ def back(broker):
 
 # close, a client that reads
 broker = start_broker(config(""))
-client = connect(3001)
-wait_for(lambda: broker.opened(usb.path()), 10, "open")
+with broker.opening():
+    client = connect(3001)
 pulled_out(broker, "close")
 check(until_end(client) == b"", "the end, without a text")
 client = connect(3001)
@@ -106,8 +106,8 @@ broker.stop()
 with small_socket_buffers():
     usb.forget()
     broker = start_broker(config("    slow-client: backpressure\n"))
-    client = connect(3001)
-    wait_for(lambda: broker.opened(usb.path()), 10, "open")
+    with broker.opening():
+        client = connect(3001)
     before = broker.cpu_seconds()
     for _ in range(100):
         usb.send(bytes(1000))
@@ -121,8 +121,8 @@ with small_socket_buffers():
 # hold
 usb.forget()
 broker = start_broker(config("    on-device-loss: hold\n"))
-clients = [connect(3001), connect(3001), connect(3001)]
-wait_for(lambda: broker.opened(usb.path()), 10, "open")
+with broker.opening():
+    clients = [connect(3001), connect(3001), connect(3001)]
 for _ in range(3):
     pulled_out(broker, "hold")
     # it looks often at first, and then ever more seldom

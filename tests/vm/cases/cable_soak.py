@@ -18,7 +18,8 @@ connection: &held
     on-device-loss: hold
     hold-time: 60s
 """)
-clients = [connect(3001) for _ in range(10)]
+with broker.opening():
+    clients = [connect(3001) for _ in range(10)]
 log = open(f"{broker.folder}/log")
 returns = 0
 
@@ -30,8 +31,6 @@ def returned():
     return returns
 
 
-path = usb.path()
-wait_for(lambda: broker.opened(path), 10, "open")
 waits, own, code, fds = [], [], [], None
 begin = time.monotonic()
 for cycle in range(CYCLES):

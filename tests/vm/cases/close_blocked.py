@@ -43,8 +43,8 @@ def hold(cts):
 
 
 def fill(number, path):
-    client = connect(number)
-    wait_for(lambda: broker.opened(path), 10, "the device is open")
+    with broker.opening():
+        client = connect(number)
     client.sendall(b"z" * 3000)
     return client
 

@@ -39,8 +39,8 @@ client.close()
 wait_for(lambda: not broker.opened("/dev/vm/a"), 10, "the device closed")
 far.configure(115200, rtscts=True)
 with small_socket_buffers():
-    client = connect(3001)
-    wait_for(lambda: broker.opened("/dev/vm/a"), 10, "the device open")
+    with broker.opening():
+        client = connect(3001)
     sent = 0
     while outputs("a")["rts"]:
         check(sent < 1_000_000, f"RTS is on after {sent} bytes that nobody has read")

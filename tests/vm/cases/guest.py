@@ -188,6 +188,17 @@ class Broker:
                 pass  # closed meanwhile
         return False
 
+    def opens(self):
+        """How often it has opened a device and set it up: `opened` is true before the latter."""
+        return self.log().count("INFO device open")
+
+    @contextlib.contextmanager
+    def opening(self, why="the device is open"):
+        """What is done inside makes it open a device; the end waits until that is set up."""
+        before = self.opens()
+        yield
+        wait_for(lambda: self.opens() > before, 10, why)
+
     def cpu_seconds(self):
         """Processor time used so far, user and system."""
         with open(f"/proc/{self.pid}/stat") as stat:

@@ -88,8 +88,8 @@ for user in (False, True):
         broker = Open(CONFIG, wrapper, ())
     else:
         broker = start_broker(CONFIG)
-    client = connect(3001)
-    wait_for(lambda: broker.opened(NODE), 10, "the device is open")
+    with broker.opening():
+        client = connect(3001)
     found = opens(True)
     check(found == (errno.EBUSY, -1), f"a user can open it: {found}")
     found = opens(False)
@@ -113,8 +113,8 @@ for user in (False, True):
         named = f"process {holder.process.pid} (python3)" if known else "another process"
         wait_for(lambda: f"in use by {named}" in broker.log(), 5, broker.log)
         holder.end()
-        client = connect(3001)
-        wait_for(lambda: broker.opened(NODE), 10, "the device is open once the other is gone")
+        with broker.opening("the device is open once the other is gone"):
+            client = connect(3001)
         client.close()
         closed(broker)
     said = [line for line in broker.log().splitlines() if "in use" in line][-1]
@@ -123,8 +123,8 @@ for user in (False, True):
 
 # UUCP lock files
 broker = start_broker(CONFIG)
-client = connect(3001)
-wait_for(lambda: broker.opened(NODE), 10, "the device is open")
+with broker.opening():
+    client = connect(3001)
 with open(LOCK) as file:
     check(file.read() == f"{broker.pid:10}\n", "the lock file names the broker")
 check(stat.S_IMODE(os.stat(LOCK).st_mode) == 0o644, "anybody can read the lock file")
@@ -141,8 +141,8 @@ wait_for(lambda: f"in use by process {child.pid} (sleep)" in broker.log(), 5, br
 check(os.path.exists(LOCK), "a lock of the living is not ours to remove")
 child.kill()
 child.wait()
-client = connect(3001)
-wait_for(lambda: broker.opened(NODE), 10, "a stale lock file is no obstacle")
+with broker.opening("a stale lock file is no obstacle"):
+    client = connect(3001)
 with open(LOCK) as file:
     check(int(file.read()) == broker.pid, "it is replaced")
 
@@ -164,8 +164,8 @@ other.stop()
 # a directory that cannot be written is one lock less, no more
 subprocess.run(["mount", "--bind", "/var/lock", "/var/lock"], check=True)
 subprocess.run(["mount", "-o", "remount,bind,ro", "/var/lock"], check=True)
-client = connect(3001)
-wait_for(lambda: broker.opened(NODE), 10, "the device opens without a lock file")
+with broker.opening("the device opens without a lock file"):
+    client = connect(3001)
 check(not os.path.exists(LOCK), "no lock file was made")
 check(opens(True) == (errno.EBUSY, -1), "the other locks hold")
 client.close()

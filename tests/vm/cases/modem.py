@@ -36,19 +36,15 @@ def raised(dtr, rts):
 
 def settled(broker, number, device=A):
     """DTR and RTS while a client is connected, and after it."""
+    before = transmitted()
     client = connect(number)
-    wait_for(lambda: broker.opened(device), 10, "the device is open")
     # the break at open is the last thing that is set; what comes out is behind it
     client.sendall(b"U")
-    wait_for(lambda: transmitted() > settled.sent, 10, "a byte on the line")
-    settled.sent = transmitted()
+    wait_for(lambda: transmitted() > before, 10, "a byte on the line")
     during = outputs("a")
     client.close()
     wait_for(lambda: not broker.opened(device), 10, "the device is closed")
     return during, outputs("a")
-
-
-settled.sent = 0
 
 
 def transmitted():
@@ -197,8 +193,8 @@ def told(what, broker, number, device, change, names, pulse=None):
 def carrier(broker, number, ends):
     """A drop of DCD ends the client's connection, but with `local` it does not."""
     wire("a", dcd=True)
-    client = connect(number)
-    wait_for(lambda: broker.opened(A), 10, "the device is open")
+    with broker.opening():
+        client = connect(number)
     wire("a", dcd=False)
     if ends:
         until_end(client, 5)
@@ -212,8 +208,8 @@ def carrier(broker, number, ends):
     client.close()
     wait_for(lambda: not broker.opened(A), 10, "the device is closed")
     # a line without carrier can be opened
-    client = connect(number)
-    wait_for(lambda: broker.opened(A), 10, "the device is open without carrier")
+    with broker.opening("the device is open without carrier"):
+        client = connect(number)
     client.close()
     wait_for(lambda: not broker.opened(A), 10, "the device is closed")
     wire("a", dcd=None)
