@@ -109,6 +109,11 @@ impl Stream {
         }
     }
 
+    /// A socket, with TLS or without: nothing but reading reads it.
+    pub fn is_socket(&self) -> bool {
+        matches!(self, Self::Tcp(_) | Self::Unix(_) | Self::Tls(_))
+    }
+
     /// What is written may wait for [`Stream::poll_flush`].
     pub fn holds_back(&self) -> bool {
         matches!(self, Self::Tls(_) | Self::Stdio(_) | Self::Dialled(_) | Self::Filtered(_))

@@ -3,7 +3,7 @@
 use super::Command;
 use super::ask::Overrides;
 use super::batch::Batch;
-use super::bell::Bell;
+use super::bell::Bells;
 use super::cable::Lookout;
 use super::connback::CallBack;
 use super::data::UPLINK_CHUNK;
@@ -116,8 +116,8 @@ pub fn start(connection: Arc<Connection>, env: impl Into<Arc<Environment>>) -> (
     // `ROUNDS` is what keeps a busy port from taking the thread; the runtime's own budget would make
     // sockets look unready in the middle of a round, and bytes would be kept back for nothing
     let task = tokio::spawn(unconstrained(async move {
-        let bell = poll_fn(|cx| Poll::Ready(Bell::new(cx.waker()))).await;
-        poll_fn(|cx| port.poll(cx, &bell)).await;
+        let bells = poll_fn(|cx| Poll::Ready(Bells::new(cx.waker()))).await;
+        poll_fn(|cx| port.poll(cx, &bells)).await;
         port.env.doors.close(&port.name, &port.inbox.sender());
         info!(port = %port.name, "stopped");
     }));
@@ -200,23 +200,31 @@ impl Port {
         }
     }
 
-    /// Moves everything on that can be. `cx` is for the bytes of the device and the clients, `bell` for
-    /// all the rest: while it has not rung, and bytes change nothing else, only bytes are looked at.
-    fn poll(&mut self, cx: &mut Context<'_>, bell: &Bell) -> Poll<()> {
+    /// Moves everything on that can be, and looks at what has rung its bell. While bytes change nothing
+    /// else that is one side mostly; what they do change is looked at in another round.
+    fn poll(&mut self, cx: &mut Context<'_>, bells: &Bells) -> Poll<()> {
         self.now = Instant::now();
-        let mut everything = bell.has_rung() || !self.is_steady();
+        let mut everything = bells.rest.has_rung() || !self.is_steady();
+        let (mut up, mut down) = (bells.clients.has_rung(), bells.device.has_rung());
+        if everything || up == down || !self.sides_are_apart() {
+            (up, down) = (true, true);
+        }
         let mut rearm = false;
         for _ in 0..ROUNDS {
             (self.moved, self.carried) = (false, false);
             if everything {
-                self.poll_sources(&mut bell.context());
+                self.poll_sources(&mut bells.rest.context());
             }
-            self.poll_up(cx);
-            self.poll_down(cx);
+            if up {
+                self.poll_up(&mut bells.clients.context());
+            }
+            if down {
+                self.poll_down(&mut bells.device.context());
+            }
             everything |= self.moved;
             rearm |= everything;
             if everything {
-                let cx = &mut bell.context();
+                let cx = &mut bells.rest.context();
                 self.poll_timers(cx);
                 self.reap(cx);
                 if self.over(cx) {
@@ -225,20 +233,32 @@ impl Port {
             }
             if !self.moved && !self.carried {
                 if rearm || self.sessions.iter().any(|session| session.sooner()) {
-                    self.arm_sleep(&mut bell.context());
+                    self.arm_sleep(&mut bells.rest.context());
                 }
                 debug_assert!(self.is_armed(), "nothing wakes the port for {:?}", self.next_deadline());
                 return Poll::Pending;
             }
             everything = self.moved || !self.is_steady();
+            (up, down) = (true, true);
         }
         if rearm {
-            bell.keep_rung();
+            bells.rest.keep_rung();
         }
+        // there may be more on either, of which nobody tells
+        bells.clients.keep_rung();
+        bells.device.keep_rung();
         // A task that wakes itself is polled again at once, dozens of times before the reactor is
         // looked at. One that yields comes after the reactor; the yield is pending, and wakes `cx`.
         let _ = pin!(tokio::task::yield_now()).poll(cx);
         Poll::Pending
+    }
+
+    /// A side that has not rung its bell has nothing to do: its last look found nothing more, what it
+    /// waits for rings its own bell, and nothing is half done. Other connectors, and streams with
+    /// filters, read when they are to write, for whichever side that was.
+    fn sides_are_apart(&self) -> bool {
+        matches!(&self.dev, DeviceState::Open(open) if open.device.is_plain())
+            && self.sessions.iter().all(|session| session.backlog() == 0 && session.stream.is_socket())
     }
 
     /// Bytes go to and fro and nothing else is under way: what is neither byte nor deadline rings the

@@ -1,15 +1,34 @@
 //! Why the task of a port was woken.
 //!
 //! A task has one waker for all that it waits for, and cannot tell what it was woken by. Most wake-ups
-//! bring bytes, and a port that then asks everything else as well (commands, listener, timers) spends
-//! more on that than on the bytes. So everything else gets a waker of its own, which rings a bell before
-//! it wakes the task.
+//! bring bytes, and a port that then asks everything else as well (commands, listener, timers, and the
+//! side that the bytes do not come from) spends more on that than on the bytes. So each gets a waker of
+//! its own, which rings a bell before it wakes the task.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Wake, Waker};
 
-/// The bell of one task. It has rung when it is made: the first look is at everything.
+/// The bells of the task of a port.
+#[derive(Debug)]
+pub(super) struct Bells {
+    /// What the clients send, and what keeps it from being passed on.
+    pub(super) clients: Bell,
+    /// What the device sends, and what keeps it from being passed on.
+    pub(super) device: Bell,
+    /// Whatever is no byte of the device or a client.
+    pub(super) rest: Bell,
+}
+
+impl Bells {
+    /// Bells for the task with this waker.
+    pub(super) fn new(task: &Waker) -> Self {
+        let [clients, device, rest] = std::array::from_fn(|_| Bell::new(task));
+        Self { clients, device, rest }
+    }
+}
+
+/// A bell. It has rung when it is made: the first look is at everything.
 #[derive(Debug)]
 pub(super) struct Bell {
     inner: Arc<Inner>,
@@ -36,13 +55,13 @@ impl Wake for Inner {
 
 impl Bell {
     /// A bell for the task with this waker.
-    pub(super) fn new(task: &Waker) -> Self {
+    fn new(task: &Waker) -> Self {
         let inner = Arc::new(Inner { rung: AtomicBool::new(true), task: task.clone() });
         let waker = Waker::from(Arc::clone(&inner));
         Self { inner, waker }
     }
 
-    /// For whatever is no byte of the device or a client.
+    /// For what is to ring it.
     pub(super) fn context(&self) -> Context<'_> {
         Context::from_waker(&self.waker)
     }
@@ -53,7 +72,7 @@ impl Bell {
         self.inner.rung.load(Ordering::Relaxed) && self.inner.rung.swap(false, Ordering::Acquire)
     }
 
-    /// Lets the next poll look at everything, without waking the task.
+    /// Lets the next poll take it for rung, without waking the task.
     pub(super) fn keep_rung(&self) {
         self.inner.rung.store(true, Ordering::Release);
     }
@@ -77,8 +96,10 @@ mod tests {
     fn only_its_own_waker_rings_it_and_each_wakes_the_task() {
         let task = Arc::new(Task::default());
         let waker = Waker::from(Arc::clone(&task));
-        let bell = Bell::new(&waker);
+        let Bells { clients: bell, device, rest } = Bells::new(&waker);
+        let others = [device, rest];
         assert!(bell.has_rung() && !bell.has_rung());
+        assert!(others.iter().all(Bell::has_rung));
         waker.wake_by_ref();
         assert!(!bell.has_rung());
         bell.context().waker().wake_by_ref();
@@ -89,5 +110,6 @@ mod tests {
         bell.keep_rung();
         assert_eq!(task.0.load(Ordering::SeqCst), 3);
         assert!(bell.has_rung());
+        assert!(!others.iter().any(Bell::has_rung));
     }
 }
