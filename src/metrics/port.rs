@@ -212,6 +212,7 @@ impl PortMetrics {
     }
 
     /// Counts bytes that did not arrive.
+    #[cold]
     pub fn dropped(&self, direction: DropDirection, reason: DropReason, count: usize) {
         self.count().dropped[direction.index()].add(reason, count as u64);
     }

@@ -17,6 +17,7 @@ use super::session::Session;
 use super::tap::Tap;
 use super::taps::Taps;
 use super::visitors::Leaving;
+use crate::alarm::Alarm;
 use crate::config::Connection;
 use crate::log::RepeatLimiter;
 use crate::metrics::{CloseReason, PortState};
@@ -26,13 +27,12 @@ use crate::net::udp;
 use crate::status::{PortInfo, PortReporter};
 use crate::timer::PreciseTimer;
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, unconstrained};
-use tokio::time::Sleep;
 use tracing::{error, info};
 
 /// Rounds of one poll, with a chunk of each source in each, before the reactor is asked what else is
@@ -102,7 +102,7 @@ pub(super) struct Port {
     pub(super) carried: bool,
     /// Time of this poll.
     pub(super) now: Instant,
-    sleep: Option<Pin<Box<Sleep>>>,
+    alarm: Option<Alarm>,
 }
 
 /// Starts the task of a port. Its sockets are bound when this returns, unless a host name must be
@@ -151,7 +151,7 @@ impl Port {
             moved: false,
             carried: false,
             now: Instant::now(),
-            sleep: None,
+            alarm: None,
             next: None,
             name: conn.name.clone(),
             env,
@@ -223,17 +223,12 @@ impl Port {
             }
             everything |= self.moved;
             rearm |= everything;
-            if everything {
-                let cx = &mut bells.rest.context();
-                self.poll_timers(cx);
-                self.reap(cx);
-                if self.over(cx) {
-                    return Poll::Ready(());
-                }
+            if everything && self.settle(&mut bells.rest.context()) {
+                return Poll::Ready(());
             }
             if !self.moved && !self.carried {
                 if rearm || self.sessions.iter().any(|session| session.sooner()) {
-                    self.arm_sleep(&mut bells.rest.context());
+                    self.set_alarm(&mut bells.rest.context());
                 }
                 debug_assert!(self.is_armed(), "nothing wakes the port for {:?}", self.next_deadline());
                 return Poll::Pending;
@@ -271,12 +266,21 @@ impl Port {
     }
 
     /// Everything that brings something but bytes.
+    #[cold]
     fn poll_sources(&mut self, cx: &mut Context<'_>) {
         self.poll_commands(cx);
         self.poll_listener(cx);
         self.poll_device_state(cx);
         self.poll_callback(cx);
         self.poll_lookout(cx);
+    }
+
+    /// Does what is due by time, and what follows from all that has happened. True: the port has ended.
+    #[cold]
+    fn settle(&mut self, cx: &mut Context<'_>) -> bool {
+        self.poll_timers(cx);
+        self.reap(cx);
+        self.over(cx)
     }
 
     fn poll_commands(&mut self, cx: &mut Context<'_>) {
@@ -402,25 +406,23 @@ impl Port {
     /// The task wakes up for the earliest thing that is to happen by time, or earlier: what bytes put
     /// off is seen to be put off when its old time has come.
     fn is_armed(&self) -> bool {
-        let armed = self.sleep.as_ref().map(|sleep| sleep.deadline().into_std());
+        let armed = self.alarm.as_ref().map(Alarm::at);
         self.next_deadline().is_none_or(|at| armed.is_some_and(|armed| armed <= at))
     }
 
     /// Makes sure that the task wakes up for the earliest thing that is to happen by time.
-    fn arm_sleep(&mut self, cx: &mut Context<'_>) {
+    #[cold]
+    fn set_alarm(&mut self, cx: &mut Context<'_>) {
         for session in &mut self.sessions {
             session.rearm = false;
         }
         let Some(at) = self.next_deadline() else {
-            self.sleep = None;
+            self.alarm = None;
             return;
         };
-        let at = tokio::time::Instant::from_std(at);
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
-        if sleep.deadline() != at {
-            sleep.as_mut().reset(at);
-        }
-        if sleep.as_mut().poll(cx).is_ready() {
+        let alarm = self.alarm.get_or_insert_with(|| Alarm::new(at, self.now));
+        alarm.set(at, self.now);
+        if alarm.poll(cx).is_ready() {
             cx.waker().wake_by_ref();
         }
     }
@@ -492,6 +494,7 @@ impl Port {
     }
 
     /// Marks every client for leaving.
+    #[cold]
     pub(super) fn end_all(&mut self, reason: CloseReason) {
         for session in &mut self.sessions {
             session.ending.get_or_insert(reason);

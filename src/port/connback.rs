@@ -151,7 +151,7 @@ async fn tcp(
 impl Port {
     /// Device data is wanted for addresses that are not all connected yet.
     pub(super) fn collects(&self) -> bool {
-        self.keeps_device() && self.callback.as_ref().is_some_and(|callback| !callback.complete())
+        self.callback.as_ref().is_some_and(|callback| !callback.complete()) && self.keeps_device()
     }
 
     /// The places of `max-connections` that are not for clients.
@@ -294,6 +294,7 @@ impl Port {
     }
 
     /// Keeps what the device sent for addresses that are not connected.
+    #[cold]
     pub(super) fn keep_for_callback(&mut self, data: &[u8]) {
         if !self.collects() {
             return;

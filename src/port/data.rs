@@ -80,6 +80,7 @@ impl Port {
 
     /// A client that has gone while it waited for the device to be opened. One that has sent something
     /// waits on: that is to arrive.
+    #[cold]
     fn look_who_waits(&mut self, cx: &mut Context<'_>, index: usize) {
         let session = &mut self.sessions[index];
         let waits = session.ending.is_none() && session.dialled.is_none();
@@ -209,6 +210,7 @@ impl Port {
     }
 
     /// Goes on with a client whose request had to wait.
+    #[cold]
     fn resume_held(&mut self, cx: &mut Context<'_>, index: usize) {
         let now = self.now;
         let ready = |h: &mut Held| now.saturating_duration_since(h.since) >= HELD_LIMIT;
@@ -292,6 +294,7 @@ impl Port {
         }
     }
 
+    #[cold]
     fn write_failed(&mut self, cx: &mut Context<'_>, error: &IoFailure, unsent: usize) {
         self.dropped(DropDirection::ToDevice, DropReason::DeviceClosed, unsent);
         self.device_lost(cx, error);
@@ -348,6 +351,7 @@ impl Port {
     }
 
     /// A device that is not read may be gone.
+    #[cold]
     fn look_for_loss(&mut self, cx: &mut Context<'_>) {
         if let Some(open) = self.dev.open()
             && let Poll::Ready(error) = open.device.poll_gone(cx)

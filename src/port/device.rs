@@ -325,6 +325,7 @@ impl Port {
     }
 
     /// The device is gone: clients get what it sent before, then they are closed.
+    #[cold]
     pub(super) fn device_lost(&mut self, cx: &mut Context<'_>, cause: &IoFailure) {
         let state = std::mem::replace(&mut self.dev, DeviceState::Closed);
         let (DeviceState::Open(mut open) | DeviceState::Closing(mut open, _)) = state else {

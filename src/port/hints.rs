@@ -11,6 +11,7 @@ const ANSWER_TIME: Duration = Duration::from_secs(1);
 
 impl Port {
     /// Looks at what a client sends while it is not known what it speaks.
+    #[cold]
     pub(super) fn recognise(&mut self, index: usize, input: &[u8]) {
         let session = &mut self.sessions[index];
         let telnet = speaks_telnet(input);

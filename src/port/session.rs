@@ -320,12 +320,14 @@ impl Session {
     }
 
     /// The stream is at its end.
+    #[cold]
     pub(super) fn failed(&mut self, error: &io::Error) {
         self.unflushed = false;
         self.ending.get_or_insert(reason(error));
     }
 
     /// Nothing can be sent any more. What the client sent before may still be in the system.
+    #[cold]
     fn cannot_send(&mut self, error: &io::Error) {
         self.unflushed = false;
         if self.deaf.is_none() {

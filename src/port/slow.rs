@@ -44,6 +44,7 @@ pub(super) struct Watch {
 }
 
 impl Watch {
+    #[cold]
     fn begin(session: &mut Session, now: Instant) -> Self {
         Self { since: now, given: session.stream.unacknowledged() }
     }
@@ -73,9 +74,14 @@ impl Session {
         self.watch(now);
     }
 
+    /// Data goes to the client, and it has taken all that there was.
+    fn takes_more(&self) -> bool {
+        self.greeted && self.ending.is_none() && self.can_take()
+    }
+
     /// More waits for the client than is kept for it.
     fn beyond_limit(&self) -> bool {
-        self.greeted && self.ending.is_none() && self.deaf.is_none() && self.backlog() > self.care.limit
+        self.backlog() > self.care.limit && self.greeted && self.ending.is_none() && self.deaf.is_none()
     }
 
     /// Closes a client beyond the limit if it takes too little.
@@ -94,7 +100,7 @@ impl Session {
 impl Port {
     /// Somebody has taken everything and wants more.
     fn somebody_can_take(&self) -> bool {
-        self.sessions.iter().any(|s| s.greeted && s.ending.is_none() && s.can_take())
+        self.sessions.iter().any(|session| session.takes_more())
     }
 
     /// The device is read while at least one client has taken everything, and nobody needs it to
@@ -107,8 +113,14 @@ impl Port {
         if self.conn.options.slow_client == SlowClient::DropOldest {
             return self.collects() || self.sessions.iter().any(|s| s.greeted && s.ending.is_none());
         }
-        (self.somebody_can_take() || self.collects())
-            && !self.sessions.iter().any(|session| session.beyond_limit())
+        let mut somebody = self.collects();
+        for session in &self.sessions {
+            if session.beyond_limit() {
+                return false;
+            }
+            somebody |= session.takes_more();
+        }
+        somebody
     }
 
     /// Decides about the clients that others wait for.

@@ -78,6 +78,7 @@ impl Port {
         }
     }
 
+    #[cold]
     fn show_to_tap(&mut self, side: Side, data: &[u8]) {
         match &self.tap {
             Some(tap) if !tap.is_watched() => self.tap = None,
