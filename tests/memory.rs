@@ -39,18 +39,10 @@ fn status(broker: &Broker, name: &str) -> usize {
     line.trim_start_matches(':').trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// The program's threads but for its first and the one that waits for times far away, which stays.
-fn helpers(broker: &Broker) -> usize {
-    let tasks = std::fs::read_dir(format!("/proc/{}/task", broker.process.child.id())).unwrap();
-    // one that ends meanwhile has no name any more
-    let names = tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok());
-    names.filter(|name| !["serbroker\n", "alarm\n"].contains(&name.as_str())).count()
-}
-
 /// KiB that the program has of its own, when the threads that opened devices have ended: their stacks
 /// are not the ports'.
 fn anonymous(broker: &Broker) -> usize {
-    wait_for("the threads' end", || helpers(broker) == 0);
+    wait_for("the threads' end", || status(broker, "Threads") == 1);
     status(broker, "RssAnon")
 }
 

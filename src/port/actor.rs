@@ -17,7 +17,6 @@ use super::session::Session;
 use super::tap::Tap;
 use super::taps::Taps;
 use super::visitors::Leaving;
-use crate::alarm::Alarm;
 use crate::config::Connection;
 use crate::log::RepeatLimiter;
 use crate::metrics::{CloseReason, PortState};
@@ -27,12 +26,13 @@ use crate::net::udp;
 use crate::status::{PortInfo, PortReporter};
 use crate::timer::PreciseTimer;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, unconstrained};
+use tokio::time::Sleep;
 use tracing::{error, info};
 
 /// Rounds of one poll, with a chunk of each source in each, before the reactor is asked what else is
@@ -102,7 +102,7 @@ pub(super) struct Port {
     pub(super) carried: bool,
     /// Time of this poll.
     pub(super) now: Instant,
-    alarm: Option<Alarm>,
+    sleep: Option<Pin<Box<Sleep>>>,
 }
 
 /// Starts the task of a port. Its sockets are bound when this returns, unless a host name must be
@@ -151,7 +151,7 @@ impl Port {
             moved: false,
             carried: false,
             now: Instant::now(),
-            alarm: None,
+            sleep: None,
             next: None,
             name: conn.name.clone(),
             env,
@@ -228,7 +228,7 @@ impl Port {
             }
             if !self.moved && !self.carried {
                 if rearm || self.sessions.iter().any(|session| session.sooner()) {
-                    self.set_alarm(&mut bells.rest.context());
+                    self.arm_sleep(&mut bells.rest.context());
                 }
                 debug_assert!(self.is_armed(), "nothing wakes the port for {:?}", self.next_deadline());
                 return Poll::Pending;
@@ -406,23 +406,26 @@ impl Port {
     /// The task wakes up for the earliest thing that is to happen by time, or earlier: what bytes put
     /// off is seen to be put off when its old time has come.
     fn is_armed(&self) -> bool {
-        let armed = self.alarm.as_ref().map(Alarm::at);
+        let armed = self.sleep.as_ref().map(|sleep| sleep.deadline().into_std());
         self.next_deadline().is_none_or(|at| armed.is_some_and(|armed| armed <= at))
     }
 
     /// Makes sure that the task wakes up for the earliest thing that is to happen by time.
     #[cold]
-    fn set_alarm(&mut self, cx: &mut Context<'_>) {
+    fn arm_sleep(&mut self, cx: &mut Context<'_>) {
         for session in &mut self.sessions {
             session.rearm = false;
         }
         let Some(at) = self.next_deadline() else {
-            self.alarm = None;
+            self.sleep = None;
             return;
         };
-        let alarm = self.alarm.get_or_insert_with(|| Alarm::new(at, self.now));
-        alarm.set(at, self.now);
-        if alarm.poll(cx).is_ready() {
+        let at = tokio::time::Instant::from_std(at);
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+        if sleep.deadline() != at {
+            sleep.as_mut().reset(at);
+        }
+        if sleep.as_mut().poll(cx).is_ready() {
             cx.waker().wake_by_ref();
         }
     }
