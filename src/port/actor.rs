@@ -22,7 +22,6 @@ use crate::log::RepeatLimiter;
 use crate::metrics::{CloseReason, PortState};
 use crate::net::listener::Listener;
 use crate::net::tls::{self, Acceptor};
-use crate::net::udp;
 use crate::status::{PortInfo, PortReporter};
 use crate::timer::PreciseTimer;
 use std::future::{Future, poll_fn};
@@ -102,7 +101,7 @@ pub(super) struct Port {
     pub(super) carried: bool,
     /// Time of this poll.
     pub(super) now: Instant,
-    sleep: Option<Pin<Box<Sleep>>>,
+    pub(super) sleep: Option<Pin<Box<Sleep>>>,
 }
 
 /// Starts the task of a port. Its sockets are bound when this returns, unless a host name must be
@@ -401,99 +400,6 @@ impl Port {
                 self.idle() && self.leaving.is_empty()
             }
         }
-    }
-
-    /// The task wakes up for the earliest thing that is to happen by time, or earlier: what bytes put
-    /// off is seen to be put off when its old time has come.
-    fn is_armed(&self) -> bool {
-        let armed = self.sleep.as_ref().map(|sleep| sleep.deadline().into_std());
-        self.next_deadline().is_none_or(|at| armed.is_some_and(|armed| armed <= at))
-    }
-
-    /// Makes sure that the task wakes up for the earliest thing that is to happen by time.
-    #[cold]
-    fn arm_sleep(&mut self, cx: &mut Context<'_>) {
-        for session in &mut self.sessions {
-            session.rearm = false;
-        }
-        let Some(at) = self.next_deadline() else {
-            self.sleep = None;
-            return;
-        };
-        let at = tokio::time::Instant::from_std(at);
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
-        if sleep.deadline() != at {
-            sleep.as_mut().reset(at);
-        }
-        if sleep.as_mut().poll(cx).is_ready() {
-            cx.waker().wake_by_ref();
-        }
-    }
-
-    fn next_deadline(&self) -> Option<Instant> {
-        let ending = match self.phase {
-            Phase::Ending(at) => Some(at),
-            _ => None,
-        };
-        let leaving = self.leaving.iter().map(Leaving::deadline);
-        let idle = self.sessions.iter().filter_map(|s| self.idle_deadline(s));
-        let held =
-            self.sessions.iter().filter_map(|s| s.held.as_ref()).map(|h| h.since + super::data::HELD_LIMIT);
-        let batch = self.batch_due.filter(|_| self.batch_timer.is_none());
-        ending
-            .into_iter()
-            .chain(batch)
-            .chain(leaving)
-            .chain(idle)
-            .chain(held)
-            .chain(self.slow_deadline())
-            .chain(self.callback_deadline())
-            .chain(self.lookout_deadline())
-            .chain(self.hold_deadline())
-            .chain(self.sessions.iter().filter_map(|s| s.look_due()))
-            .chain(self.dev.deadlines())
-            .chain(self.sessions.iter().filter_map(|s| s.owed.due()))
-            .min()
-    }
-
-    fn poll_timers(&mut self, cx: &mut Context<'_>) {
-        for i in 0..self.sessions.len() {
-            if self.sessions[i].look_due().is_some_and(|at| at <= self.now) {
-                self.sessions[i].look_at_peer(self.now);
-                self.moved |= self.sessions[i].ending.is_some();
-            }
-            let due = self.idle_deadline(&self.sessions[i]).is_some_and(|at| at <= self.now);
-            if due && self.sessions[i].ending.is_none() {
-                let session = &mut self.sessions[i];
-                let mut waits = || session.backlog() > 0 || session.stream.unacknowledged() > 0;
-                if self.conn.options.timeout_on_os_queue && waits() {
-                    session.active = self.now;
-                } else {
-                    session.ending = Some(CloseReason::Idle);
-                    self.moved = true;
-                }
-            }
-        }
-        self.opening_hangs(cx);
-        self.end_held();
-        self.poll_device_timers(cx);
-        self.answer_for_far_line(cx);
-    }
-
-    /// When an idle client is closed: ser2net counts whole seconds from when the device was
-    /// opened, and closes at the first tick after more than `timeout` of them. Clients of UDP do not
-    /// stay for ever in any case: nobody tells when they go away.
-    fn idle_deadline(&self, session: &Session) -> Option<Instant> {
-        let timeout = match (session.dialled, self.conn.options.connback_timeout) {
-            (Some(_), Some(timeout)) => Some(timeout).filter(|t| !t.is_zero()),
-            _ => self.timeout(),
-        };
-        let Some(timeout) = timeout else {
-            return session.stream.is_datagrams().then(|| session.active + udp::IDLE_LIMIT);
-        };
-        let epoch = self.dev.opened_at()?;
-        let ticks = session.active.saturating_duration_since(epoch).as_secs();
-        epoch.checked_add(Duration::from_secs(ticks.checked_add(1)?)).and_then(|t| t.checked_add(timeout))
     }
 
     /// Marks every client for leaving.

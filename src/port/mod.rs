@@ -13,6 +13,7 @@ mod cable;
 mod connback;
 mod control;
 mod data;
+mod deadlines;
 mod device;
 mod drain;
 mod duel;
