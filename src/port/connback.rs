@@ -294,7 +294,6 @@ impl Port {
     }
 
     /// Keeps what the device sent for addresses that are not connected.
-    #[cold]
     pub(super) fn keep_for_callback(&mut self, data: &[u8]) {
         if !self.collects() {
             return;
