@@ -42,7 +42,7 @@ def hold(cts):
     line.close()
 
 
-def fill(number, path):
+def fill(number):
     with broker.opening():
         client = connect(number)
     client.sendall(b"z" * 3000)
@@ -52,7 +52,7 @@ def fill(number, path):
 hold(False)
 usb.set_modem(cts=False)
 for i, (path, connector, limit) in enumerate(ports):
-    client = fill(3001 + i, path)
+    client = fill(3001 + i)
     # the broker has it all: the close of the client is seen behind the data
     begun = time.monotonic()
     client.close()
@@ -83,7 +83,7 @@ wait_for(lambda: not broker.opened(A), 10, "the device is closed")
 
 # the end of the program does not wait for it either
 hold(False)
-client = fill(3001, A)
+client = fill(3001)
 took = broker.stop(20)
 print(f"SIGTERM with output held back: {took:.2f} s")
 check(took < 5, "the end takes too long")
