@@ -8,6 +8,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::time::{clock_getcpuclockid, clock_gettime};
 use rustix::process::{Pid, Signal, kill_process};
 use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
@@ -23,8 +24,7 @@ const END: Duration = Duration::from_secs(2);
 /// Interval at which a condition of another process is looked at.
 const RETRY: Duration = Duration::from_millis(2);
 
-/// The first field of a process's own processor time in `/proc/PID/stat`, and of its ended children's.
-const OWN: usize = 14;
+/// The first field of the processor time of ended children in `/proc/PID/stat`.
 const CHILDREN: usize = 16;
 
 /// A started peer; ended when dropped.
@@ -139,14 +139,15 @@ impl Running {
         })
     }
 
-    /// Processor time so far of all threads, and of child processes that have ended (in ticks of 10 ms). From `/proc/PID/task/*/schedstat`, in nanoseconds; where the
-    /// kernel does not keep it, from `/proc/PID/stat`, in ticks of 10 ms.
+    /// Processor time so far: of all threads, those that have ended too, in nanoseconds, and of child processes
+    /// that have ended, in ticks of 10 ms.
     pub(crate) fn cpu(&self) -> Result<Duration, String> {
-        let process = format!("/proc/{}", self.child.id());
-        let ended = ticks(&process, CHILDREN);
-        scheduled(&process)
-            .or_else(|| ticks(&process, OWN))
-            .zip(ended)
+        let pid = self.child.id();
+        i32::try_from(pid)
+            .ok()
+            .and_then(|pid| clock_gettime(clock_getcpuclockid(nix::unistd::Pid::from_raw(pid)).ok()?).ok())
+            .map(Duration::from)
+            .zip(ended_children(pid))
             .map(|(own, children)| own + children)
             .ok_or_else(|| format!("no processor time to be had: the peer has ended{}", self.last_words()))
     }
@@ -178,21 +179,12 @@ impl Drop for Running {
     }
 }
 
-fn scheduled(process: &str) -> Option<Duration> {
-    let mut total = 0;
-    for task in fs::read_dir(format!("{process}/task")).ok()? {
-        let text = fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
-        total += text.split_whitespace().next()?.parse::<u64>().ok()?;
-    }
-    (total > 0).then(|| Duration::from_nanos(total))
-}
-
-/// The user and system time in fields `first` and `first` + 1 of `/proc/PID/stat`.
-fn ticks(process: &str, first: usize) -> Option<Duration> {
-    let text = fs::read_to_string(format!("{process}/stat")).ok()?;
+/// The user and system time of the children of process `pid` that it has waited for.
+fn ended_children(pid: u32) -> Option<Duration> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // the name, field 2, may hold spaces and parentheses
     let (_, fields) = text.rsplit_once(')')?;
-    let mut times = fields.split_whitespace().skip(first - 3).map(str::parse::<u64>);
+    let mut times = fields.split_whitespace().skip(CHILDREN - 3).map(str::parse::<u64>);
     let total = times.next()?.ok()? + times.next()?.ok()?;
     Some(Duration::from_millis(total * 10))
 }
