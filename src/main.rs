@@ -108,8 +108,10 @@ fn pid_file(path: &Path) -> Option<PidFile> {
 /// left above that is for opens that hang in a driver, each of which keeps its thread. The bytes of
 /// open ports need none of them.
 const BLOCKING_THREADS: usize = 2048;
-/// Time after which a thread without work ends.
-const BLOCKING_KEPT: Duration = Duration::from_secs(1);
+/// Time after which a thread without work ends: long enough for the next of many that open one after the other
+/// to take it over. A second thread, though it sleeps, has the kernel place the first apart from those
+/// that it talks to, and the requests of a program that has just begun cost a quarter more meanwhile.
+const BLOCKING_KEPT: Duration = Duration::from_millis(5);
 
 /// One thread unless more are asked for: a chunk then never waits for another core to wake up.
 fn runtime(threads: Option<usize>) -> Result<Runtime, String> {
