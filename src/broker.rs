@@ -2,6 +2,7 @@
 
 use crate::admin;
 use crate::admin::request::{Reloaded, Request, Requests};
+use crate::alarm::{Alarms, Pulse};
 use crate::cli::{ConfigChoice, Inline, RunOptions};
 use crate::config::error::{Diagnostic, Severity};
 use crate::config::load::{self, Inputs};
@@ -30,7 +31,6 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{Interval, interval};
 use tracing::{error, info, warn};
 
 /// Time that the disks of trace files, and after them the LEDs, have when everything else is over.
@@ -186,6 +186,7 @@ impl Broker {
     pub fn new(sources: Sources, signature: Option<&str>) -> Result<Self, String> {
         let metrics = Metrics::new().map_err(|e| format!("cannot set up metrics: {e}"))?;
         let env = Arc::new(Environment {
+            alarms: Alarms::default(),
             claims: Arc::new(Claims::default()),
             metrics: Arc::new(metrics),
             status: StatusTable::new(),
@@ -234,23 +235,23 @@ impl Broker {
         drop(first);
         self.apply(plan).await;
         self.env.status.set_started();
-        let mut alive = notify::watchdog_interval().map(interval);
-        let mut settling = Settling::begin();
+        let mut alive = self.env.alarms.pulse(notify::watchdog_interval());
+        let mut settling = Settling::begin(&self.env.alarms);
         loop {
             let signal = tokio::select! {
                 signal = signals.recv() => signal,
                 Some(request) = self.requests.recv() => {
                     if self.answer(request).await {
-                        settling = Settling::begin();
+                        settling = Settling::begin(&self.env.alarms);
                     }
                     continue;
                 }
-                () = tick(&mut alive) => {
+                () = alive.beat() => {
                     self.manager.alive();
                     self.manager.status(&self.summary());
                     continue;
                 }
-                () = tick(&mut settling.look) => {
+                () = settling.look.beat() => {
                     if settling.is_over(self.supervisor.counts()) {
                         self.settled();
                     }
@@ -265,7 +266,7 @@ impl Broker {
                 Signal::Reload => {
                     info!("{signal}: reading the configuration again");
                     self.reload().await;
-                    settling = Settling::begin();
+                    settling = Settling::begin(&self.env.alarms);
                 }
                 Signal::User => info!("{signal}: nothing to do"),
                 Signal::Terminate | Signal::Interrupt => {
@@ -384,7 +385,11 @@ impl Broker {
         let Some(address) = address else { return };
         match TcpListener::bind(address).await {
             Ok(listener) => {
-                let state = HttpState { metrics: self.env.metrics.clone(), status: self.env.status.clone() };
+                let state = HttpState {
+                    metrics: self.env.metrics.clone(),
+                    status: self.env.status.clone(),
+                    alarms: self.env.alarms.clone(),
+                };
                 let task = tokio::spawn(http::serve(listener, state, std::future::pending()));
                 info!("metrics and health on http://{address}/");
                 self.http = Some((address, task));
@@ -402,32 +407,23 @@ impl Broker {
 /// The time from a configuration that was applied until its ports listen.
 #[derive(Debug)]
 struct Settling {
-    /// When to look; `None`: it is over.
-    look: Option<Interval>,
+    /// When to look; stopped when it is over.
+    look: Pulse,
     begun: Instant,
 }
 
 impl Settling {
-    fn begin() -> Self {
-        Self { look: Some(interval(READY_LOOK)), begun: Instant::now() }
+    fn begin(alarms: &Alarms) -> Self {
+        Self { look: alarms.pulse(Some(READY_LOOK)), begun: Instant::now() }
     }
 
     /// Whether it ends now, with so many ports `running` and `listening`.
     fn is_over(&mut self, (running, listening): (usize, usize)) -> bool {
         let over = listening >= running || self.begun.elapsed() >= READY_LIMIT;
         if over {
-            self.look = None;
+            self.look.stop();
         }
         over
-    }
-}
-
-async fn tick(interval: &mut Option<Interval>) {
-    match interval {
-        Some(interval) => {
-            interval.tick().await;
-        }
-        None => std::future::pending().await,
     }
 }
 

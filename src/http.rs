@@ -4,6 +4,7 @@
 //! and descriptor for ever. Connections are therefore driven by hyper itself, with limits on the time
 //! and size of headers, on the life of a connection and on their number.
 
+use crate::alarm::{Alarms, Until};
 use crate::metrics::{CONTENT_TYPE, Metrics};
 use crate::status::StatusSource;
 use axum::extract::State;
@@ -12,13 +13,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use serde_json::json;
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -31,7 +32,23 @@ pub struct HttpState {
     pub metrics: Arc<Metrics>,
     /// `/readyz`.
     pub status: Arc<dyn StatusSource>,
+    /// Who ends connections when their time is over.
+    pub alarms: Alarms,
 }
+
+/// hyper's limits of time go by the alarms too: a scraper keeps its connection for minutes, and one timer of
+/// the runtime would cost all ports something.
+impl hyper::rt::Timer for Alarms {
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn hyper::rt::Sleep>> {
+        hyper::rt::Timer::sleep_until(self, Instant::now() + duration)
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn hyper::rt::Sleep>> {
+        Box::pin(self.until(deadline))
+    }
+}
+
+impl hyper::rt::Sleep for Until {}
 
 /// What a client of the health endpoints may take up.
 #[derive(Clone, Copy, Debug)]
@@ -146,6 +163,7 @@ pub async fn serve_with(
     shutdown: impl Future<Output = ()>,
 ) {
     let metrics = Arc::clone(&state.metrics);
+    let alarms = state.alarms.clone();
     let app = router(state);
     let slots = Arc::new(Semaphore::new(limits.connections));
     let (stop, stopped) = tokio::sync::watch::channel(());
@@ -160,7 +178,7 @@ pub async fn serve_with(
         };
         match accepted {
             Ok((stream, slot)) => {
-                tasks.spawn(connection(stream, app.clone(), limits, stopped.clone(), slot));
+                tasks.spawn(connection(stream, app.clone(), limits, alarms.clone(), stopped.clone(), slot));
             }
             Err(error) if concerns_one_client(&error) => {}
             Err(error) => {
@@ -203,6 +221,7 @@ async fn connection(
     stream: TcpStream,
     app: Router,
     limits: Limits,
+    alarms: Alarms,
     mut stopped: tokio::sync::watch::Receiver<()>,
     slot: OwnedSemaphorePermit,
 ) {
@@ -211,7 +230,7 @@ async fn connection(
     let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(limits.finish));
     let mut builder = http1::Builder::new();
     builder
-        .timer(TokioTimer::new())
+        .timer(alarms.clone())
         .header_read_timeout(limits.header)
         .max_buf_size(HEADER_BYTES)
         .max_headers(HEADER_LINES);
@@ -219,7 +238,7 @@ async fn connection(
     // errors here are the client's: garbage, timeouts, resets
     tokio::select! {
         _ = serving.as_mut() => return,
-        () = sleep(limits.connection) => {}
+        () = alarms.until(Instant::now() + limits.connection) => {}
         // there is nothing to receive: this is the sender's drop
         _ = stopped.changed() => {}
     }

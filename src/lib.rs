@@ -12,6 +12,7 @@
 //! ports equal to it; [`port`] holds the task that owns one serial device and its sessions.
 
 pub mod admin;
+pub mod alarm;
 pub mod attach;
 pub mod broker;
 pub mod cli;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use serbroker::alarm::Alarms;
 use serbroker::http::{HttpState, Limits, serve_with};
 use serbroker::metrics::{DeviceFailure, Metrics, PortState};
 use serbroker::status::{PortInfo, PortReporter, StatusTable};
@@ -29,7 +30,8 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (table, metrics) = (StatusTable::new(), Arc::new(Metrics::new().unwrap()));
-        let state = HttpState { metrics: Arc::clone(&metrics), status: table.clone() };
+        let state =
+            HttpState { metrics: Arc::clone(&metrics), status: table.clone(), alarms: Alarms::default() };
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(serve_with(listener, state, limits, async {
             let _ = stopped.await;

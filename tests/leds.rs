@@ -4,6 +4,7 @@
 
 mod support;
 
+use serbroker::alarm::Alarms;
 use serbroker::broker;
 use serbroker::config::load::Inputs;
 use serbroker::led::Leds;
@@ -53,6 +54,7 @@ fn each_direction_lights_its_own_led() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let leds = Arc::new(Leds::at(base));
     let env = Arc::new(Environment {
+        alarms: Alarms::default(),
         claims: Arc::new(Claims::default()),
         metrics: Arc::new(Metrics::new().unwrap()),
         status: StatusTable::new(),

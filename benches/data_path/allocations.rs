@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use allocation_counter::{AllocationInfo, measure};
+use serbroker::alarm::Alarms;
 use serbroker::broker;
 use serbroker::config::load::Inputs;
 use serbroker::metrics::Metrics;
@@ -101,6 +102,7 @@ fn start(runtime: &Runtime, text: String) -> Result<(port::Handle, tokio::task::
     let [connection] = <[_; 1]>::try_from(reading.config.connections)
         .map_err(|_| format!("the configuration: {:?}", reading.diagnostics))?;
     let env = Arc::new(Environment {
+        alarms: Alarms::default(),
         doors: Arc::default(),
         events: Arc::default(),
         names: Arc::default(),

@@ -20,6 +20,7 @@ mod url;
 
 pub use url::Url;
 
+use crate::alarm::Alarms;
 use crate::config::connector::Connector;
 use crate::connect::Stack;
 use crate::notify::{self, Manager};
@@ -28,7 +29,6 @@ use crate::serial::settings::LineSettings;
 use relay::Relay;
 use std::future::poll_fn;
 use std::path::PathBuf;
-use tokio::time::interval;
 use tracing::info;
 
 /// What is to be attached, and as what.
@@ -76,7 +76,7 @@ pub async fn run(options: Attach) -> Result<(), String> {
     let connector: Connector = url.into();
     let stack = Stack::alone(name.into(), connector);
     let mut relay = Relay::new(device, stack, relay::Habits { keep, dtr, rts, line }, manager.clone());
-    let mut alive = notify::watchdog_interval().map(interval);
+    let mut alive = Alarms::default().pulse(notify::watchdog_interval());
     let result = loop {
         tokio::select! {
             biased;
@@ -92,19 +92,10 @@ pub async fn run(options: Attach) -> Result<(), String> {
                 Signal::User => info!("{signal}: nothing to do"),
             },
             error = poll_fn(|cx| relay.poll(cx)) => break Err(error),
-            () = tick(&mut alive) => manager.alive(),
+            () = alive.beat() => manager.alive(),
         }
     };
     manager.stopping();
     tokio::join!(relay.close(), manager.finish());
     result
-}
-
-async fn tick(interval: &mut Option<tokio::time::Interval>) {
-    match interval {
-        Some(interval) => {
-            interval.tick().await;
-        }
-        None => std::future::pending().await,
-    }
 }

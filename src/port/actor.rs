@@ -17,6 +17,7 @@ use super::session::Session;
 use super::tap::Tap;
 use super::taps::Taps;
 use super::visitors::Leaving;
+use crate::alarm::Alarm;
 use crate::config::Connection;
 use crate::log::RepeatLimiter;
 use crate::metrics::{CloseReason, PortState};
@@ -25,13 +26,12 @@ use crate::net::tls::{self, Acceptor};
 use crate::status::{PortInfo, PortReporter};
 use crate::timer::PreciseTimer;
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, unconstrained};
-use tokio::time::Sleep;
 use tracing::{error, info};
 
 /// Rounds of one poll, with a chunk of each source in each, before the reactor is asked what else is
@@ -101,7 +101,7 @@ pub(super) struct Port {
     pub(super) carried: bool,
     /// Time of this poll.
     pub(super) now: Instant,
-    pub(super) sleep: Option<Pin<Box<Sleep>>>,
+    pub(super) alarm: Alarm,
 }
 
 /// Starts the task of a port. Its sockets are bound when this returns, unless a host name must be
@@ -150,7 +150,7 @@ impl Port {
             moved: false,
             carried: false,
             now: Instant::now(),
-            sleep: None,
+            alarm: env.alarms.alarm(),
             next: None,
             name: conn.name.clone(),
             env,
@@ -227,7 +227,7 @@ impl Port {
             }
             if !self.moved && !self.carried {
                 if rearm || self.sessions.iter().any(|session| session.sooner()) {
-                    self.arm_sleep(&mut bells.rest.context());
+                    self.set_alarm(&mut bells.rest.context());
                 }
                 debug_assert!(self.is_armed(), "nothing wakes the port for {:?}", self.next_deadline());
                 return Poll::Pending;

@@ -6,7 +6,6 @@ use super::session::Session;
 use super::visitors::Leaving;
 use crate::metrics::CloseReason;
 use crate::net::udp;
-use std::future::Future;
 use std::task::Context;
 use std::time::{Duration, Instant};
 
@@ -14,26 +13,17 @@ impl Port {
     /// The task wakes up for the earliest thing that is to happen by time, or earlier: what bytes put
     /// off is seen to be put off when its old time has come.
     pub(super) fn is_armed(&self) -> bool {
-        let armed = self.sleep.as_ref().map(|sleep| sleep.deadline().into_std());
-        self.next_deadline().is_none_or(|at| armed.is_some_and(|armed| armed <= at))
+        self.next_deadline().is_none_or(|at| self.alarm.at().is_some_and(|set| set <= at))
     }
 
     /// Makes sure that the task wakes up for the earliest thing that is to happen by time.
     #[cold]
-    pub(super) fn arm_sleep(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn set_alarm(&mut self, cx: &mut Context<'_>) {
         for session in &mut self.sessions {
             session.rearm = false;
         }
-        let Some(at) = self.next_deadline() else {
-            self.sleep = None;
-            return;
-        };
-        let at = tokio::time::Instant::from_std(at);
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
-        if sleep.deadline() != at {
-            sleep.as_mut().reset(at);
-        }
-        if sleep.as_mut().poll(cx).is_ready() {
+        let at = self.next_deadline();
+        if self.alarm.set(at, cx).is_ready() {
             cx.waker().wake_by_ref();
         }
     }

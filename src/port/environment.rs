@@ -2,6 +2,7 @@
 
 use super::ask::Events;
 use super::offer::Doors;
+use crate::alarm::Alarms;
 use crate::hotplug::Hotplug;
 use crate::led::Leds;
 use crate::metrics::Metrics;
@@ -16,6 +17,8 @@ use tokio::sync::Notify;
 /// What all ports share; one for the program, behind an [`Arc`].
 #[derive(Debug)]
 pub struct Environment {
+    /// Who wakes ports up when something is due.
+    pub alarms: Alarms,
     /// Connector texts in use: two connections with the same text share a device.
     pub claims: Arc<Claims>,
     /// Where metrics are registered.
