@@ -25,6 +25,7 @@ pub struct Alarms(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
+    /// Given back before a waker is woken or dropped: it may run what belongs to others.
     table: Mutex<Table>,
     /// Told of an alarm before all others.
     earlier: Notify,
@@ -41,16 +42,11 @@ struct Table {
 }
 
 impl Alarms {
-    /// An alarm that is not set.
-    pub fn alarm(&self) -> Alarm {
+    /// Is over at `at`, or at once if that is past.
+    pub fn until(&self, at: Instant) -> Alarm {
         let mut table = self.0.lock();
         table.next += 1;
-        Alarm { shared: Arc::clone(&self.0), number: table.next, at: None }
-    }
-
-    /// Is over at `at`, or at once if that is past.
-    pub fn until(&self, at: Instant) -> Until {
-        Until { alarm: self.alarm(), at }
+        Alarm { shared: Arc::clone(&self.0), number: table.next, at }
     }
 
     /// A beat every `period`, the first at once; without a period there is none ever.
@@ -66,13 +62,15 @@ impl Shared {
 
     fn put(self: &Arc<Self>, key: (Instant, u64), waker: &Waker) {
         let mut table = self.lock();
-        table.waiting.insert(key, waker.clone());
-        if table.waiting.first_key_value().is_some_and(|(&first, _)| first == key) {
-            // the driver of a runtime that has ended is of no use in another
-            if table.driver.as_ref().is_none_or(JoinHandle::is_finished) {
-                table.driver = Some(tokio::spawn(Arc::clone(self).drive()));
-            }
-            drop(table);
+        let before = table.waiting.insert(key, waker.clone());
+        let earlier =
+            before.is_none() && table.waiting.first_key_value().is_some_and(|(&first, _)| first == key);
+        // the driver of a runtime that has ended is of no use in another
+        if earlier && table.driver.as_ref().is_none_or(JoinHandle::is_finished) {
+            table.driver = Some(tokio::spawn(Arc::clone(self).drive()));
+        }
+        drop(table);
+        if earlier {
             self.earlier.notify_one();
         }
     }
@@ -101,7 +99,6 @@ impl Shared {
             rung.push(first.remove());
         }
         let first = table.waiting.first_key_value().map(|((at, _), _)| *at);
-        // with the lock given back: a waker may run what belongs to others
         drop(table);
         rung.drain(..).for_each(Waker::wake);
         first
@@ -120,49 +117,45 @@ async fn wait(timer: &mut Option<PreciseTimer>, until: Option<Instant>) {
     tokio::time::sleep_until(until.into()).await;
 }
 
-/// One time that is waited for, which may be changed.
+/// A time that is waited for, made by [`Alarms::until`]. Polling it panics outside a tokio runtime that has its
+/// drivers.
 #[derive(Debug)]
 pub struct Alarm {
     shared: Arc<Shared>,
     number: u64,
-    at: Option<Instant>,
+    at: Instant,
 }
 
 impl Alarm {
-    /// The time that it was set to.
-    pub fn at(&self) -> Option<Instant> {
+    /// The time that is waited for.
+    pub fn at(&self) -> Instant {
         self.at
     }
 
-    /// Sets it to another time, or to none. Ready when the time has come; else the task of `cx` is woken then,
-    /// once.
-    ///
-    /// # Panics
-    /// Outside a tokio runtime that has its drivers.
-    pub fn set(&mut self, at: Option<Instant>, cx: &mut Context<'_>) -> Poll<()> {
+    /// Changes it. Whoever waits has to poll again.
+    pub fn reset(&mut self, at: Instant) {
         if self.at != at {
             self.take_back();
             self.at = at;
         }
-        match at {
-            None => Poll::Pending,
-            Some(at) if at <= Instant::now() => {
-                self.take_back();
-                Poll::Ready(())
-            }
-            Some(at) => {
-                self.shared.put((at, self.number), cx.waker());
-                Poll::Pending
-            }
-        }
     }
 
     fn take_back(&self) {
-        if let Some(at) = self.at {
-            // a waker may run what belongs to others, when it is dropped too
-            let waker = self.shared.lock().waiting.remove(&(at, self.number));
-            drop(waker);
+        let waker = self.shared.lock().waiting.remove(&(self.at, self.number));
+        drop(waker);
+    }
+}
+
+impl Future for Alarm {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.at <= Instant::now() {
+            self.take_back();
+            return Poll::Ready(());
         }
+        self.shared.put((self.at, self.number), cx.waker());
+        Poll::Pending
     }
 }
 
@@ -172,27 +165,11 @@ impl Drop for Alarm {
     }
 }
 
-/// Made by [`Alarms::until`].
-#[derive(Debug)]
-pub struct Until {
-    alarm: Alarm,
-    at: Instant,
-}
-
-impl Future for Until {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let at = self.at;
-        self.alarm.set(Some(at), cx)
-    }
-}
-
 /// Made by [`Alarms::pulse`].
 #[derive(Debug)]
 pub struct Pulse {
     period: Option<Duration>,
-    next: Until,
+    next: Alarm,
 }
 
 impl Pulse {
@@ -200,13 +177,13 @@ impl Pulse {
     pub async fn beat(&mut self) {
         let Some(period) = self.period else { return pending().await };
         (&mut self.next).await;
-        self.next.at = Instant::now() + period;
+        self.next.reset(Instant::now() + period);
     }
 
     /// There is no further beat.
     pub fn stop(&mut self) {
         self.period = None;
-        self.next.alarm.take_back();
+        self.next.take_back();
     }
 }
 
@@ -219,10 +196,6 @@ mod tests {
     const FAR: Duration = Duration::from_secs(3600);
     /// Longer than any of these tests waits for what must come.
     const LIMIT: Duration = Duration::from_secs(20);
-
-    async fn set(alarm: &mut Alarm, at: Option<Instant>) -> Poll<()> {
-        poll_fn(|cx| Poll::Ready(alarm.set(at, cx))).await
-    }
 
     #[tokio::test]
     async fn times_come_in_their_order_and_not_too_early() {
@@ -248,22 +221,27 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_that_was_put_off_or_taken_back_does_not_go_off() {
+    async fn one_that_was_put_off_or_brought_forward_keeps_its_new_time() {
         let alarms = Alarms::default();
-        let mut alarm = alarms.alarm();
         let start = Instant::now();
-        assert!(set(&mut alarm, Some(start + SOON)).await.is_pending());
-        let put_off = poll_fn(|cx| alarm.set(Some(start + SOON * 4), cx));
-        timeout(LIMIT, put_off).await.unwrap();
+        let mut alarm = alarms.until(start + SOON);
+        assert!(timeout(Duration::ZERO, &mut alarm).await.is_err());
+        alarm.reset(start + SOON * 4);
+        timeout(LIMIT, &mut alarm).await.unwrap();
         assert!(start.elapsed() >= SOON * 4);
-        // and forward again
+
+        alarm.reset(Instant::now() + FAR);
+        assert!(timeout(SOON, &mut alarm).await.is_err());
         let start = Instant::now();
-        assert!(set(&mut alarm, Some(start + FAR)).await.is_pending());
-        timeout(LIMIT, poll_fn(|cx| alarm.set(Some(start + SOON), cx))).await.unwrap();
+        alarm.reset(start + SOON);
+        timeout(LIMIT, &mut alarm).await.unwrap();
         assert!(start.elapsed() >= SOON);
-        assert!(set(&mut alarm, Some(start + FAR)).await.is_pending());
-        assert!(set(&mut alarm, None).await.is_pending());
-        assert_eq!((alarm.at(), alarms.0.lock().waiting.len()), (None, 0));
+
+        alarm.reset(Instant::now() + FAR);
+        assert!(timeout(Duration::ZERO, &mut alarm).await.is_err());
+        assert_eq!(alarms.0.lock().waiting.len(), 1);
+        drop(alarm);
+        assert!(alarms.0.lock().waiting.is_empty());
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@
 //! and descriptor for ever. Connections are therefore driven by hyper itself, with limits on the time
 //! and size of headers, on the life of a connection and on their number.
 
-use crate::alarm::{Alarms, Until};
+use crate::alarm::{Alarm, Alarms};
 use crate::metrics::{CONTENT_TYPE, Metrics};
 use crate::status::StatusSource;
 use axum::extract::State;
@@ -48,7 +48,7 @@ impl hyper::rt::Timer for Alarms {
     }
 }
 
-impl hyper::rt::Sleep for Until {}
+impl hyper::rt::Sleep for Alarm {}
 
 /// What a client of the health endpoints may take up.
 #[derive(Clone, Copy, Debug)]

@@ -101,7 +101,8 @@ pub(super) struct Port {
     pub(super) carried: bool,
     /// Time of this poll.
     pub(super) now: Instant,
-    pub(super) alarm: Alarm,
+    /// For the earliest thing that is to happen by time; an idle port has none.
+    pub(super) alarm: Option<Box<Alarm>>,
 }
 
 /// Starts the task of a port. Its sockets are bound when this returns, unless a host name must be
@@ -150,7 +151,7 @@ impl Port {
             moved: false,
             carried: false,
             now: Instant::now(),
-            alarm: env.alarms.alarm(),
+            alarm: None,
             next: None,
             name: conn.name.clone(),
             env,

@@ -6,6 +6,7 @@ use super::session::Session;
 use super::visitors::Leaving;
 use crate::metrics::CloseReason;
 use crate::net::udp;
+use std::pin::Pin;
 use std::task::Context;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ impl Port {
     /// The task wakes up for the earliest thing that is to happen by time, or earlier: what bytes put
     /// off is seen to be put off when its old time has come.
     pub(super) fn is_armed(&self) -> bool {
-        self.next_deadline().is_none_or(|at| self.alarm.at().is_some_and(|set| set <= at))
+        self.next_deadline().is_none_or(|at| self.alarm.as_ref().is_some_and(|alarm| alarm.at() <= at))
     }
 
     /// Makes sure that the task wakes up for the earliest thing that is to happen by time.
@@ -22,8 +23,13 @@ impl Port {
         for session in &mut self.sessions {
             session.rearm = false;
         }
-        let at = self.next_deadline();
-        if self.alarm.set(at, cx).is_ready() {
+        let Some(at) = self.next_deadline() else {
+            self.alarm = None;
+            return;
+        };
+        let alarm = self.alarm.get_or_insert_with(|| Box::new(self.env.alarms.until(at)));
+        alarm.reset(at);
+        if Pin::new(alarm).poll(cx).is_ready() {
             cx.waker().wake_by_ref();
         }
     }
