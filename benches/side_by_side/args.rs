@@ -51,6 +51,9 @@ pub(crate) struct Args {
     /// Only these peers, comma-separated
     #[arg(long, value_delimiter = ',')]
     peers: Vec<String>,
+    /// Peers run on from round to round where nothing is closed, instead of a new process for each
+    #[arg(long)]
+    keep: bool,
     /// Also write every round's figures to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
@@ -97,6 +100,6 @@ impl Args {
         let peers = select("peer", &Peer::ALL, Peer::name, &self.peers)?;
         let effort = if self.quick { QUICK } else { FULL };
         let default = if self.quick { QUICK_ROUNDS } else { ROUNDS };
-        Ok(Plan { rounds: self.rounds.map_or(default, usize::from), effort, cases, peers })
+        Ok(Plan { rounds: self.rounds.map_or(default, usize::from), effort, cases, peers, keep: self.keep })
     }
 }

@@ -119,6 +119,14 @@ impl Case {
         Setup { wire: self.wire, clients, again: self.kind == Kind::Churn }
     }
 
+    /// Whether a peer can be measured again afterwards: nothing was closed.
+    pub(crate) fn leaves_all_open(self) -> bool {
+        match self.kind {
+            Kind::ToNet | Kind::ToDevice | Kind::Both | Kind::RoundTrip(_) => true,
+            Kind::Churn | Kind::FanOut | Kind::FanOutStalled => false,
+        }
+    }
+
     /// Starts `peer`, opens the connections and measures. The error says what went wrong. A fault is
     /// the device's.
     pub(crate) fn measure(
@@ -127,6 +135,11 @@ impl Case {
         effort: Effort,
         fault: Option<Fault>,
     ) -> Result<Measured, String> {
+        self.begin(peer, fault)?.measure(effort)
+    }
+
+    /// Starts `peer` and opens the connections.
+    pub(crate) fn begin(self, peer: Peer, fault: Option<Fault>) -> Result<Scene, String> {
         let mut device = Device::create(fault).map_err(|error| format!("no pty: {error}"))?;
         let setup = self.setup();
         let mut running = Running::start(peer, device.path(), setup)?;
@@ -138,16 +151,7 @@ impl Case {
             clients.push(client.map_err(|error| format!("client: {error}{}", running.last_words()))?);
         }
         open(&mut clients, &mut device).map_err(|error| format!("{error}{}", running.last_words()))?;
-        let before = running.cpu()?;
-        let measured = self.run(&mut running, &mut clients, &mut device, effort);
-        // a client that the peer has closed: the peer may have said why
-        let mut measured = measured.map_err(|error| {
-            let closed = error.contains("end of file");
-            if closed { format!("{error}{}", running.last_words()) } else { error }
-        })?;
-        let cpu = running.cpu()?.saturating_sub(before);
-        measured.cost(cpu, running.resident()?);
-        Ok(measured)
+        Ok(Scene { case: self, device, running, clients })
     }
 
     fn run(
@@ -178,5 +182,30 @@ impl Case {
             Kind::FanOut => fanout::run(clients, device, effort.time, &down, false),
             Kind::FanOutStalled => fanout::run(clients, device, effort.time, &down, true),
         }
+    }
+}
+
+/// A peer that runs, with both of its ends.
+pub(crate) struct Scene {
+    case: Case,
+    device: Device,
+    running: Running,
+    clients: Vec<Client>,
+}
+
+impl Scene {
+    /// Measures once.
+    pub(crate) fn measure(&mut self, effort: Effort) -> Result<Measured, String> {
+        let Self { case, device, running, clients } = self;
+        let before = running.cpu()?;
+        let measured = case.run(running, clients, device, effort);
+        // a client that the peer has closed: the peer may have said why
+        let mut measured = measured.map_err(|error| {
+            let closed = error.contains("end of file");
+            if closed { format!("{error}{}", running.last_words()) } else { error }
+        })?;
+        let cpu = running.cpu()?.saturating_sub(before);
+        measured.cost(cpu, running.resident()?);
+        Ok(measured)
     }
 }

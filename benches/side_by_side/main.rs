@@ -68,7 +68,7 @@ fn measure(args: &args::Args) -> Result<(), String> {
     let results = rounds::run(&plan);
     let mut tables = columns::tables(&plan, &results);
     tables.extend(args.scale().run());
-    let figures = page::figures(plan.rounds, args.pin, &tables);
+    let figures = page::figures(&plan, args.pin, &tables);
     print!("{figures}");
     if let Some(path) = &args.json {
         let text = report::json(&tables);

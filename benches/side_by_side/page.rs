@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::pin::Pin;
+use crate::rounds::Plan;
 use crate::svg::{Bar, Group, Line, Scale, bars, lines};
 use crate::table::{Table, find, median, spread};
 use crate::{report, table, targets};
@@ -84,14 +85,16 @@ const PORTS: [(&str, f64); 5] = [
 ];
 
 /// The Markdown of a run: its setting, the targets and the tables.
-pub(crate) fn figures(rounds: usize, pin: Option<Pin>, tables: &[Table]) -> String {
+pub(crate) fn figures(plan: &Plan, pin: Option<Pin>, tables: &[Table]) -> String {
     let places = match pin {
         None => "",
         Some(Pin::Apart) => "the peer on a processor of its own; ",
         Some(Pin::Together) => "all on one processor; ",
     };
+    let life = if plan.keep { "peers that run on from round to round; " } else { "" };
+    let rounds = plan.rounds;
     format!(
-        "{}; {places}medians of {rounds} interleaved rounds\n{}{}",
+        "{}; {places}{life}medians of {rounds} interleaved rounds\n{}{}",
         report::setting(),
         targets::markdown(tables),
         table::markdown(tables)

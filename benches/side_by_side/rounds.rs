@@ -1,6 +1,6 @@
 //! The interleaved rounds and what came of them.
 
-use crate::case::Case;
+use crate::case::{Case, Scene};
 use crate::measured::{Effort, Measured};
 use crate::peer::Peer;
 
@@ -10,6 +10,8 @@ pub(crate) struct Plan {
     pub(crate) effort: Effort,
     pub(crate) cases: Vec<Case>,
     pub(crate) peers: Vec<Peer>,
+    /// Peers run on from round to round, where the case leaves them as they were.
+    pub(crate) keep: bool,
 }
 
 /// What one peer did in one case: a sample a round, or why there is none.
@@ -17,6 +19,8 @@ pub(crate) struct Series {
     pub(crate) case: Case,
     pub(crate) peer: Peer,
     pub(crate) outcome: Result<Vec<Measured>, String>,
+    /// The peer that runs on.
+    kept: Option<Scene>,
 }
 
 /// Every round runs every case, and within it every peer, so that a change of the machine's speed
@@ -26,7 +30,7 @@ pub(crate) fn run(plan: &Plan) -> Vec<Series> {
     let mut results: Vec<Series> = Vec::new();
     for &case in &plan.cases {
         let peers = plan.peers.iter().filter(|&&peer| peer.suits(case.setup()));
-        results.extend(peers.map(|&peer| Series { case, peer, outcome: Ok(Vec::new()) }));
+        results.extend(peers.map(|&peer| Series { case, peer, outcome: Ok(Vec::new()), kept: None }));
     }
     for round in 0..plan.rounds {
         for &case in &plan.cases {
@@ -47,8 +51,13 @@ pub(crate) fn run(plan: &Plan) -> Vec<Series> {
 impl Series {
     fn add(&mut self, plan: &Plan, round: usize) {
         let Ok(samples) = &mut self.outcome else { return };
-        match self.case.measure(self.peer, plan.effort, None) {
-            Ok(sample) => samples.push(sample),
+        let scene = self.kept.take().map_or_else(|| self.case.begin(self.peer, None), Ok);
+        let measured = scene.and_then(|mut scene| Ok((scene.measure(plan.effort)?, scene)));
+        match measured {
+            Ok((sample, scene)) => {
+                samples.push(sample);
+                self.kept = (plan.keep && self.case.leaves_all_open()).then_some(scene);
+            }
             Err(error) => {
                 eprintln!("  {}: {error}", self.peer.name());
                 let when = if round == 0 { String::new() } else { format!(" (in round {})", round + 1) };
