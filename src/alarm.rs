@@ -42,6 +42,14 @@ struct Table {
 }
 
 impl Alarms {
+    /// Takes the descriptor now; without this it is taken for the first alarm, when there may be none left.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime that has its drivers.
+    pub fn start(&self) {
+        self.0.lock().start(&self.0);
+    }
+
     /// Is over at `at`, or at once if that is past.
     pub fn until(&self, at: Instant) -> Alarm {
         let mut table = self.0.lock();
@@ -55,6 +63,16 @@ impl Alarms {
     }
 }
 
+impl Table {
+    /// Has `alarms`, of which this is the table, woken from now on.
+    fn start(&mut self, alarms: &Arc<Shared>) {
+        // the driver of a runtime that has ended is of no use in another
+        if self.driver.as_ref().is_none_or(JoinHandle::is_finished) {
+            self.driver = Some(tokio::spawn(Arc::clone(alarms).drive(PreciseTimer::new().ok())));
+        }
+    }
+}
+
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
@@ -65,19 +83,15 @@ impl Shared {
         let before = table.waiting.insert(key, waker.clone());
         let earlier =
             before.is_none() && table.waiting.first_key_value().is_some_and(|(&first, _)| first == key);
-        // the driver of a runtime that has ended is of no use in another
-        if earlier && table.driver.as_ref().is_none_or(JoinHandle::is_finished) {
-            table.driver = Some(tokio::spawn(Arc::clone(self).drive()));
-        }
-        drop(table);
         if earlier {
+            table.start(self);
             self.earlier.notify_one();
         }
+        drop(table);
     }
 
     /// Wakes whoever waits, at the time that it waits for.
-    async fn drive(self: Arc<Self>) {
-        let mut timer = PreciseTimer::new().ok();
+    async fn drive(self: Arc<Self>, mut timer: Option<PreciseTimer>) {
         let mut rung = Vec::new();
         loop {
             let first = self.ring(&mut rung);

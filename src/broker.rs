@@ -230,6 +230,7 @@ impl Broker {
     /// When signals cannot be caught.
     pub async fn run(mut self, first: Reading) -> Result<(), String> {
         let mut signals = Signals::new().map_err(|e| format!("cannot catch signals: {e}"))?;
+        self.env.alarms.start();
         self.manager = Manager::from_environment();
         let plan = Plan::new(&first, &self.supervisor.told());
         drop(first);
