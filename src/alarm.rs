@@ -37,7 +37,7 @@ struct Table {
     waiting: BTreeMap<(Instant, u64), Waker>,
     /// Number of the next alarm that is made.
     next: u64,
-    /// The task that waits for the earliest; none until there is an alarm.
+    /// The task that waits for the earliest; none before [`Alarms::start`] or the first alarm.
     driver: Option<JoinHandle<()>>,
 }
 
@@ -78,6 +78,7 @@ impl Shared {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Has `waker` woken at the time in `key`.
     fn put(self: &Arc<Self>, key: (Instant, u64), waker: &Waker) {
         let mut table = self.lock();
         let before = table.waiting.insert(key, waker.clone());
@@ -87,6 +88,7 @@ impl Shared {
             table.start(self);
             self.earlier.notify_one();
         }
+        // and only then `before`
         drop(table);
     }
 
