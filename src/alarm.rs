@@ -1,7 +1,7 @@
 //! Times that are waited for by one timer of the kernel.
 //!
 //! While a timer of the runtime's own is pending, the runtime reads the clock at each wait and gives the
-//! kernel a timeout, for which that starts and cancels a timer: an eighth of the processor time of a small
+//! kernel a timeout, for which that starts and cancels a timer: about a tenth of the processor time of a small
 //! request ("The data path" in the documentation has the figures). A port with a client nearly always
 //! has something to do in some seconds. So what may be far off is kept in a table, whose earliest entry
 //! is the time of a timerfd(2): that costs nothing while bytes go to and fro.
